@@ -241,9 +241,15 @@ XCORR_INLINE Extent gemm_operand(int64_t batch, int64_t stride, int64_t count) {
 //   batch_norm      training statistics; variance is the biased one.
 //   batch_norm_grad y (the forward's output) is given if activation is not none: the mask comes from it. The incoming
 //                   gradient after the mask is what dresidual receives.
-//   random_fill     Philox 4x32-10 keyed by seed, counter = (offset + i / 4): the same numbers for any thread count,
-//                   target and type (float64 is the float32 number). uniform in [p0, p1), normal with mean p0 and deviation p1
-//                   (Box-Muller), bernoulli 1 with probability p0.
+//   random_fill     Philox 4x32-10 (Salmon et al. 2011): the same numbers for any thread count, target and type.
+//                   Key = low and high 32 bits of seed; the counter of element i's block is the 64-bit offset + i / 4
+//                   in the first two counter words (low, high), the other two are 0; element i takes word i % 4.
+//                   u(word) = (word >> 8) * 2^-24.
+//                   uniform in [p0, p1): v = float32(p0 + u * (p1 - p0)), computed in double; p0 where v >= p1 (rounding).
+//                   normal, mean p0, deviation p1, Box-Muller on words (0, 1) for elements 0 and 1 and words (2, 3) for
+//                   elements 2 and 3: r = sqrt(-2 ln(u(first) + 2^-24)), angle = 2 pi u(second); the even element is
+//                   float32(p0 + p1 * r * cos(angle)), the odd one has sin. bernoulli: 1 where u < p0, else 0.
+//                   float64 gets the float32 numbers widened. bernoulli and uniform are bit-exact in every backend.
 //   sgd_step        momentum_buffer is read and written if given (step 1 sets it).
 //   adam_step       decoupled: AdamW. v_max is read and written if amsgrad.
 //   *_step          weight decay, maximize: as PyTorch's single-tensor formulas.
