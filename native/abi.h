@@ -245,7 +245,7 @@ XCORR_INLINE Extent gemm_operand(int64_t batch, int64_t stride, int64_t count) {
 //                   Key = low and high 32 bits of seed; the counter of element i's block is the 64-bit offset + i / 4
 //                   in the first two counter words (low, high), the other two are 0; element i takes word i % 4.
 //                   u(word) = (word >> 8) * 2^-24.
-//                   uniform in [p0, p1): v = float32(p0 + u * (p1 - p0)), computed in double; p0 where v >= p1 (rounding).
+//                   uniform in [p0, p1): v = float32(p0 + u * (p1 - p0)), computed in double; p0 where rounding gave v >= p1.
 //                   normal, mean p0, deviation p1, Box-Muller on words (0, 1) for elements 0 and 1 and words (2, 3) for
 //                   elements 2 and 3: r = sqrt(-2 ln(u(first) + 2^-24)), angle = 2 pi u(second); the even element is
 //                   float32(p0 + p1 * r * cos(angle)), the odd one has sin. bernoulli: 1 where u < p0, else 0.

@@ -79,7 +79,11 @@ export const sizesFields = {
 
 type Fields = typeof sizesFields;
 type FieldName<F extends string> = F extends `${infer N}[${string}` ? N : F extends `${infer N}.` ? N : F;
-type FieldValue<F extends string> = F extends `${string}[${string}` ? readonly number[] : number;
+type FieldValue<F extends string> = F extends `${string}[3]`
+  ? readonly [number, number, number]
+  : F extends `${string}[${string}`
+    ? readonly number[]
+    : number;
 
 /** The decoded sizes of a struct, by field name. */
 export type Sizes<S extends keyof Fields> = {
@@ -135,7 +139,7 @@ export const kernels = {
   rmsprop_step: ["RmspropSizes", "F", ["=param", "grad", "=square_avg", "grad_avg?", "momentum_buffer?"]],
   adagrad_step: ["AdagradSizes", "F", ["=param", "grad", "=sum"]],
   nadam_step: ["NadamSizes", "F", ["=param", "grad", "=m", "=v"]],
-} as const satisfies Record<string, readonly [keyof Fields, "F" | "N" | "A", readonly string[]]>;
+} as const;
 
 export type KernelName = keyof typeof kernels;
 export type KernelSizes<K extends KernelName> = Sizes<(typeof kernels)[K][0]>;
