@@ -39,6 +39,8 @@ struct Runtime {
   // may move it. Slots 0-3 are for the kernel's own thread (shared by its tasks by pointer), 4-7 for inside tasks.
   // Null when the system has no more memory.
   void* (*scratch)(int slot, int64_t bytes);
+  // Never null: a kernel that chooses among algorithms leaves the name of its choice here, for the trace.
+  const char** algorithm;
 };
 
 // ---- Codes of the families of pointwise and reducing functions (lib/backend/abi.ts lists the same names) ----
@@ -68,14 +70,18 @@ struct Runtime {
 // Over the middle of [outer, count, inner].
 #define XCORR_REDUCE(R) R(sum) R(prod) R(max) R(min)  // max, min: NaN wins; of nothing: -inf, +inf
 
+#define XCORR_ACTIVATION(A) A(none) A(relu) A(relu6)  // epilogues of conv, gemm, batch_norm
+#define XCORR_RANDOM(R) R(uniform) R(normal) R(bernoulli)
+#define XCORR_SCATTER(S) S(assign) S(add)
+
 #define XCORR_CODE(name) name,
 namespace unary { enum Code : int64_t { XCORR_UNARY(XCORR_CODE) kCodes }; }
 namespace binary { enum Code : int64_t { XCORR_BINARY(XCORR_CODE) kCodes }; }
 namespace compare { enum Code : int64_t { XCORR_COMPARE(XCORR_CODE) kCodes }; }
 namespace reduce { enum Code : int64_t { XCORR_REDUCE(XCORR_CODE) kCodes }; }
-namespace activation { enum Code : int64_t { none, relu, relu6, kCodes }; }  // epilogues of conv, gemm, batch_norm
-namespace random { enum Code : int64_t { uniform, normal, bernoulli, kCodes }; }
-namespace scatter { enum Code : int64_t { assign, add, kCodes }; }
+namespace activation { enum Code : int64_t { XCORR_ACTIVATION(XCORR_CODE) kCodes }; }
+namespace random { enum Code : int64_t { XCORR_RANDOM(XCORR_CODE) kCodes }; }
+namespace scatter { enum Code : int64_t { XCORR_SCATTER(XCORR_CODE) kCodes }; }
 
 // ---- Sizes: I an integer, S one integer per spatial dimension, R one per rank, D a double (doubles come last) ----
 
