@@ -1,0 +1,61 @@
+/** The reference backend: every kernel of abi.ts as plain loops in float64, rounded where results are stored. */
+
+import type { KernelName } from "../backend/abi.js";
+import type { Kernel } from "../backend/contract.js";
+import * as conv from "./conv.js";
+import * as copy from "./copy.js";
+import * as gemm from "./gemm.js";
+import * as im2col from "./im2col.js";
+import * as index from "./index.js";
+import * as norm from "./norm.js";
+import * as optim from "./optim.js";
+import * as pointwise from "./pointwise.js";
+import * as pool from "./pool.js";
+import * as random from "./random.js";
+import * as reduce from "./reduce.js";
+import * as softmax from "./softmax.js";
+
+/** A kernel that is missing or has another kernel's operands does not compile. */
+export const reference: { readonly [K in KernelName]: Kernel<K> } = {
+  fill: copy.fill,
+  copy: copy.copy,
+  unary: pointwise.unary,
+  binary: pointwise.binary,
+  compare: pointwise.compare,
+  where: pointwise.where,
+  reduce: reduce.reduce,
+  arg_reduce: reduce.arg_reduce,
+  scan: reduce.scan,
+  sort: reduce.sort,
+  softmax: softmax.softmax,
+  softmax_grad: softmax.softmax_grad,
+  cross_entropy: softmax.cross_entropy,
+  cross_entropy_grad: softmax.cross_entropy_grad,
+  gemm: gemm.gemm,
+  conv: conv.conv,
+  conv_input_grad: conv.conv_input_grad,
+  conv_weight_grad: conv.conv_weight_grad,
+  im2col: im2col.im2col,
+  col2im: im2col.col2im,
+  max_pool: pool.max_pool,
+  avg_pool: pool.avg_pool,
+  avg_pool_grad: pool.avg_pool_grad,
+  adaptive_max_pool: pool.adaptive_max_pool,
+  adaptive_avg_pool: pool.adaptive_avg_pool,
+  adaptive_avg_pool_grad: pool.adaptive_avg_pool_grad,
+  index_select: index.index_select,
+  index_add: index.index_add,
+  gather: index.gather,
+  scatter: index.scatter,
+  batch_norm: norm.batch_norm,
+  batch_norm_inference: norm.batch_norm_inference,
+  batch_norm_grad: norm.batch_norm_grad,
+  layer_norm: norm.layer_norm,
+  layer_norm_grad: norm.layer_norm_grad,
+  random_fill: random.random_fill,
+  sgd_step: optim.sgd_step,
+  adam_step: optim.adam_step,
+  rmsprop_step: optim.rmsprop_step,
+  adagrad_step: optim.adagrad_step,
+  nadam_step: optim.nadam_step,
+};
