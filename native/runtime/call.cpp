@@ -1,0 +1,133 @@
+#include "call.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <atomic>
+
+#include "checks.h"
+#include "scratch.h"
+#include "threads.h"
+#include "trace.h"
+
+namespace xcorr {
+namespace {
+
+// ---- From abi.h: per kernel, which bytes its operands cover, and the call through the table ----
+
+Region region(int type, Extent e) {
+  const int bytes = (int)type_bytes(type);
+  return {bytes, e.low * bytes, e.high * bytes};
+}
+
+#define XCORR_REGION(name, type, extent) *next++ = region((int)(type), extent);
+#define XCORR_PLAN(name, Sizes, types, ...)                                                             \
+  const char* plan_##name(const void* sizes, [[maybe_unused]] int T, const bool* given, Region* next) { \
+    const Sizes& s = *static_cast<const Sizes*>(sizes);                                                 \
+    if (const char* wrong = check(s, k_##name)) return wrong;                                           \
+    if (const char* wrong = check_given(s, k_##name, given)) return wrong;                              \
+    __VA_ARGS__                                                                                         \
+    return nullptr;                                                                                     \
+  }                                                                                                     \
+  int64_t invoke_##name(const KernelTable& table, int type, const void* sizes, const Runtime& runtime,  \
+                        void* const* operands) {                                                        \
+    return table.name[type](*static_cast<const Sizes*>(sizes), runtime, operands);                      \
+  }
+XCORR_KERNELS(XCORR_PLAN, XCORR_REGION, XCORR_REGION, XCORR_REGION, XCORR_REGION, XCORR_REGION)
+
+struct Functions {
+  const char* (*plan)(const void*, int, const bool*, Region*);
+  int64_t (*invoke)(const KernelTable&, int, const void*, const Runtime&, void* const*);
+};
+#define XCORR_FUNCTIONS(name, ...) {plan_##name, invoke_##name},
+constexpr Functions kFunctions[kKernels] = {
+    XCORR_KERNELS(XCORR_FUNCTIONS, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING)};
+
+// ---- Decoding ----
+
+constexpr double kExactIntegers = 9007199254740992.0;  // 2^53: beyond, a double does not tell neighbours apart
+
+// Whether `value` is an integer that a double holds exactly.
+bool integer(double value, int64_t* out) {
+  if (!(value >= -kExactIntegers && value <= kExactIntegers)) return false;
+  *out = (int64_t)value;
+  return (double)*out == value;
+}
+
+bool refuse(Text* error, const Kernel& k, const char* wrong, const Call& call) {
+  error->print("%s: %s (", k.name, wrong);
+  print_sizes(error, call);
+  error->print(")");
+  return false;
+}
+
+bool refuse_size(Text* error, const Kernel& k, int slot, double value) {
+  int field = 0;
+  for (int first = 0; first + slots_of(k.field[field].kind) <= slot; field++) first += slots_of(k.field[field].kind);
+  error->print("%s: %s must be an integer of at most 2^53, not %g", k.name, k.field[field].name, value);
+  return false;
+}
+
+}  // namespace
+
+bool decode(double kernel, double type, const double* sizes, double slots, double parameters, const bool* given,
+            Call* call, Text* error) {
+  if (!(kernel >= 0 && kernel < kKernels) || kernel != (int)kernel) {
+    error->print("kernel %g does not exist", kernel);
+    return false;
+  }
+  const Kernel& k = kKernel[(int)kernel];
+  if (!(type >= 0 && type < kTypes) || type != (int)type || !k.takes((int)type)) {
+    error->print("%s does not take element type %g", k.name, type);
+    return false;
+  }
+  if (slots != k.slots || parameters != k.parameters) {
+    error->print("%s takes %d sizes and %d operands, not %g and %g", k.name, k.slots, k.parameters, slots, parameters);
+    return false;
+  }
+  call->kernel = (int)kernel;
+  call->type = (int)type;
+  int64_t* integers = reinterpret_cast<int64_t*>(call->sizes);
+  int64_t largest = 0;
+  for (int i = 0; i < k.integers; i++) {
+    int64_t value;
+    if (!integer(sizes[i], &value)) return refuse_size(error, k, i, sizes[i]);
+    memcpy(integers + i, &value, 8);
+    largest |= value < 0 ? -value : value;
+  }
+  memcpy(integers + k.integers, sizes + k.integers, (k.slots - k.integers) * 8);
+  // seed and offset are numbers, not sizes.
+  if (largest > kMostSize && call->kernel != k_random_fill) return refuse(error, k, "a size is above 2^40", *call);
+  for (int i = 0; i < k.parameters; i++) {
+    if (given[i] || k.parameter[i].optional()) continue;
+    error->print("%s: operand %s is missing", k.name, k.parameter[i].name);
+    return false;
+  }
+  const char* wrong = kFunctions[call->kernel].plan(call->sizes, call->type, given, call->region);
+  return wrong ? refuse(error, k, wrong, *call) : true;
+}
+
+namespace {
+
+std::atomic<bool> trace{[] {
+  const char* value = getenv("XCORR_TRACE");
+  return value && *value && strcmp(value, "0") != 0;
+}()};
+
+}  // namespace
+
+void set_trace(bool on) { trace.store(on, std::memory_order_relaxed); }
+
+int64_t run(const Call& call, const Settings& settings, void* const* operands) {
+  const char* algorithm = nullptr;
+  const Runtime runtime = {thread_count(), settings.precision, parallel, scratch, &algorithm};
+  const auto invoke = kFunctions[call.kernel].invoke;
+  if (!trace.load(std::memory_order_relaxed)) [[likely]]
+    return invoke(*settings.table, call.type, call.sizes, runtime, operands);
+  const double start = seconds();
+  const int64_t status = invoke(*settings.table, call.type, call.sizes, runtime, operands);
+  print_trace(call, settings.table->target, algorithm, seconds() - start, status);
+  return status;
+}
+
+}  // namespace xcorr

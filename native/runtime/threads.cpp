@@ -1,0 +1,249 @@
+#include "threads.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
+
+#include <atomic>
+
+#include "cpu.h"
+
+// glibc 2.34 moved pthread_create into libc under a new version; the old name keeps the addon loadable from 2.28 on.
+#if defined(XCORR_GLIBC_FLOOR) && defined(__GLIBC__)
+#if defined(__x86_64__)
+__asm__(".symver pthread_create, pthread_create@GLIBC_2.2.5");
+#elif defined(__aarch64__)
+__asm__(".symver pthread_create, pthread_create@GLIBC_2.17");
+#endif
+#endif
+
+namespace xcorr {
+namespace {
+
+// The pool is never destroyed (no destructor here does anything): at process exit its threads sleep or are in the
+// middle of a task, and both must stay valid. The addon is linked with -z nodelete for the same reason.
+
+// How long a thread looks for work, or a caller for its helpers, before it sleeps: longer than the gap between two
+// kernels of one training step, shorter than anything a neighbour on the same core would notice.
+constexpr int64_t kSpinNanoseconds = 30000;
+
+// One word decides who takes part: the number of the job (so that a worker takes part once), whether it is open, and
+// how many workers are inside. A worker enters by a compare-and-swap on an open gate, hence after publication of the
+// job; the caller closes the gate and waits for those inside only, so that a worker that never woke holds nobody up.
+constexpr uint32_t kInside = 0xffff, kOpen = 1u << 16, kJob = 1u << 17;
+std::atomic<uint32_t> gate{0};
+
+struct {
+  int64_t tasks;
+  void (*task)(void*, int64_t);
+  void* state;
+  alignas(64) std::atomic<int64_t> next;
+} job;
+
+std::atomic<bool> busy{false};  // the pool works for some caller
+std::atomic<int> wanted{0};     // threads per job; 0: not asked yet
+std::atomic<int> started{0};    // workers that live
+std::atomic<int> sleepers{0};   // workers that need waking
+std::atomic<bool> caller_sleeps{false};
+std::atomic<bool> failed{false}, failure_to_report{false};
+bool alive[kMostThreads];  // by worker number; guarded by the mutex
+pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+pthread_cond_t job_opened = PTHREAD_COND_INITIALIZER, workers_left = PTHREAD_COND_INITIALIZER;
+
+void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+int64_t nanoseconds() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * int64_t(1000000000) + t.tv_nsec;
+}
+
+// Whether condition() came true while spinning. With more threads than CPUs spinning only delays the one waited for.
+template <class Condition>
+bool spin_until(Condition condition) {
+  if (condition()) return true;
+  static const int cpus = available_parallelism();
+  if (wanted.load(std::memory_order_relaxed) > cpus) return false;
+  const int64_t end = nanoseconds() + kSpinNanoseconds;
+  do {
+    for (int i = 0; i < 16; i++) {
+      pause_briefly();
+      if (condition()) return true;
+    }
+  } while (nanoseconds() < end);
+  return false;
+}
+
+void work() {
+  for (;;) {
+    const int64_t index = job.next.fetch_add(1, std::memory_order_relaxed);
+    if (index >= job.tasks) return;
+    job.task(job.state, index);
+  }
+}
+
+bool dismissed(int number) { return number >= wanted.load(std::memory_order_relaxed) - 1; }
+
+bool is_new(uint32_t seen, uint32_t last_job) { return (seen & kOpen) && seen / kJob != last_job; }
+
+// Enters the open job unless the worker has been there; false if there is none.
+bool enter(uint32_t* last_job) {
+  uint32_t seen = gate.load(std::memory_order_seq_cst);
+  while (is_new(seen, *last_job)) {
+    if (gate.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) {
+      *last_job = seen / kJob;
+      return true;
+    }
+  }
+  return false;
+}
+
+void leave() {
+  const uint32_t before = gate.fetch_sub(1, std::memory_order_seq_cst);
+  if ((before & kInside) != 1 || (before & kOpen) || !caller_sleeps.load(std::memory_order_seq_cst)) return;
+  pthread_mutex_lock(&mutex);
+  pthread_cond_signal(&workers_left);
+  pthread_mutex_unlock(&mutex);
+}
+
+void* worker(void* argument) {
+  const int number = (int)(intptr_t)argument;
+#if defined(__linux__)
+  prctl(PR_SET_NAME, "xcorr", 0, 0, 0);
+#endif
+  uint32_t last_job = ~0u;
+  for (;;) {
+    const bool open = spin_until([&] { return is_new(gate.load(std::memory_order_relaxed), last_job); });
+    if (!open) {
+      pthread_mutex_lock(&mutex);
+      sleepers.fetch_add(1, std::memory_order_seq_cst);
+      while (!dismissed(number) && !is_new(gate.load(std::memory_order_seq_cst), last_job))
+        pthread_cond_wait(&job_opened, &mutex);
+      sleepers.fetch_sub(1, std::memory_order_seq_cst);
+      if (dismissed(number)) {
+        alive[number] = false;
+        started.fetch_sub(1);
+        pthread_mutex_unlock(&mutex);
+        return nullptr;
+      }
+      pthread_mutex_unlock(&mutex);
+    }
+    if (!dismissed(number) && enter(&last_job)) {
+      work();
+      leave();
+    }
+  }
+}
+
+void forget_threads_in_child() {
+  for (bool& each : alive) each = false;
+  gate = 0;
+  started = 0;
+  sleepers = 0;
+  caller_sleeps = false;
+  busy = false;
+  pthread_mutex_init(&mutex, nullptr);
+  pthread_cond_init(&job_opened, nullptr);
+  pthread_cond_init(&workers_left, nullptr);
+}
+
+// Called by the owner of `busy`.
+void start_workers(int count) {
+  static const bool registered = pthread_atfork(nullptr, nullptr, forget_threads_in_child) == 0;
+  (void)registered;
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes) != 0) return;
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  sigset_t all, old;  // signals are for the threads of the host
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, &old);
+  pthread_mutex_lock(&mutex);
+  for (int number = 0; number < count; number++) {
+    if (alive[number]) continue;
+    pthread_t thread;
+    if (pthread_create(&thread, &attributes, worker, (void*)(intptr_t)number) != 0) {
+      failed = failure_to_report = true;
+      break;
+    }
+    alive[number] = true;
+    started.fetch_add(1);
+  }
+  pthread_mutex_unlock(&mutex);
+  sigprocmask(SIG_SETMASK, &old, nullptr);
+  pthread_attr_destroy(&attributes);
+}
+
+void open_gate(int64_t tasks, int workers) {
+  const uint32_t number = gate.load(std::memory_order_relaxed) / kJob + 1;
+  gate.store(number * kJob | kOpen, std::memory_order_seq_cst);
+  if (sleepers.load(std::memory_order_seq_cst) == 0) return;
+  pthread_mutex_lock(&mutex);
+  if (tasks - 1 >= workers)
+    pthread_cond_broadcast(&job_opened);
+  else
+    for (int64_t i = 1; i < tasks; i++) pthread_cond_signal(&job_opened);
+  pthread_mutex_unlock(&mutex);
+}
+
+void close_gate() {
+  gate.fetch_and(~kOpen, std::memory_order_seq_cst);
+  const auto all_left = [] { return (gate.load(std::memory_order_seq_cst) & kInside) == 0; };
+  if (spin_until(all_left)) return;
+  pthread_mutex_lock(&mutex);
+  caller_sleeps.store(true, std::memory_order_seq_cst);
+  while (!all_left()) pthread_cond_wait(&workers_left, &mutex);
+  caller_sleeps.store(false, std::memory_order_seq_cst);
+  pthread_mutex_unlock(&mutex);
+}
+
+}  // namespace
+
+void parallel(int64_t tasks, void (*task)(void* state, int64_t index), void* state) {
+  const int threads = thread_count();
+  if (tasks <= 1 || threads <= 1 || busy.exchange(true, std::memory_order_acquire)) {
+    for (int64_t i = 0; i < tasks; i++) task(state, i);
+    return;
+  }
+  const int workers = threads - 1;
+  if (started.load(std::memory_order_relaxed) < workers && !failed.load(std::memory_order_relaxed))
+    start_workers(workers);
+  job.tasks = tasks;
+  job.task = task;
+  job.state = state;
+  job.next.store(0, std::memory_order_relaxed);
+  open_gate(tasks, workers);
+  work();
+  close_gate();
+  busy.store(false, std::memory_order_release);
+}
+
+int thread_count() {
+  const int count = wanted.load(std::memory_order_relaxed);
+  if (count > 0) return count;
+  const int available = available_parallelism();
+  int unset = 0;
+  wanted.compare_exchange_strong(unset, available < kMostThreads ? available : kMostThreads);
+  return wanted.load(std::memory_order_relaxed);
+}
+
+void set_thread_count(int threads) {
+  const int count = threads < 1 ? 1 : threads > kMostThreads ? kMostThreads : threads;
+  pthread_mutex_lock(&mutex);
+  wanted.store(count, std::memory_order_relaxed);
+  failed = false;                       // try again: what was missing may be there now
+  pthread_cond_broadcast(&job_opened);  // those that are too many leave
+  pthread_mutex_unlock(&mutex);
+}
+
+bool take_thread_failure() { return failure_to_report.exchange(false); }
+
+}  // namespace xcorr

@@ -1,0 +1,21 @@
+// One pool of compute threads per process: Runtime::parallel.
+#pragma once
+
+#include <stdint.h>
+
+namespace xcorr {
+
+// Calls task(state, index) for every index in [0, tasks), each exactly once, on the pool and the calling thread, and
+// returns when all are done. One job at a time: nested calls, and calls while the pool works for another thread
+// (another worker_thread's job), run on the caller alone.
+void parallel(int64_t tasks, void (*task)(void* state, int64_t index), void* state);
+
+// Threads that work on a job, the caller included. Initially XCORR_NUM_THREADS, or the CPUs that the process may use.
+int thread_count();
+void set_thread_count(int threads);  // at least 1; takes effect with the next job
+constexpr int kMostThreads = 1024;
+
+// Whether the system once refused a thread: jobs run on those that could be had. Reports each refusal once.
+bool take_thread_failure();
+
+}  // namespace xcorr
