@@ -62,13 +62,17 @@ struct Runtime {
 // maximum, minimum: NaN wins. remainder has the sign of b, fmod of a. add_scaled: a + p0 * b (one fma).
 // *_grad(a = dy, b): b is the output for relu, sigmoid, tanh and the input for all others; relu_grad is dy where
 // b > 0, else 0 (never dy * 0, so that an infinite dy stays out of masked places); clamp_grad passes dy on
-// [p0, p1], both ends included; leaky_relu, elu, softplus: p0, p1 as above.
+// [p0, p1], both ends included; leaky_relu, elu, softplus: p0, p1 as above; hard_swish_grad is 0 up to -3 and dy from 3
+// on, hard_sigmoid_grad dy / 6 strictly between them. sign of NaN is 0.
+// int32: arithmetic wraps, with scalars (p0) truncated to integers (0 if not finite); div truncates; div, fmod and
+// remainder by 0 give 0; pow with a negative exponent is 1 / power, truncated, 0 for base 0. Functions without an
+// integer meaning (also clamp, leaky_relu) are computed in float64, truncated and saturated, NaN gives 0.
 
 // y (bool) = a ? b
 #define XCORR_COMPARE(C) C(equal) C(not_equal) C(less) C(less_equal) C(greater) C(greater_equal)
 
 // Over the middle of [outer, count, inner].
-#define XCORR_REDUCE(R) R(sum) R(prod) R(max) R(min)  // max, min: NaN wins; of nothing: -inf, +inf
+#define XCORR_REDUCE(R) R(sum) R(prod) R(max) R(min)  // max, min: NaN wins; of nothing: -inf, +inf, int32's own
 
 #define XCORR_ACTIVATION(A) A(none) A(relu) A(relu6)  // epilogues of conv, gemm, batch_norm
 #define XCORR_RANDOM(R) R(uniform) R(normal) R(bernoulli)
@@ -240,7 +244,8 @@ XCORR_INLINE Extent gemm_operand(int64_t batch, int64_t stride, int64_t count) {
 //   gemm            c is only read if accumulate.
 //   conv            y = activation(conv + bias + residual).
 //   conv_input_grad sizes are the forward's; a transposed convolution is this kernel with a bias.
-//   max_pool        padding never wins; the first maximum (row-major) on ties; NaN wins; index is flat in the plane.
+//   max_pool        padding never wins; the first maximum (row-major) on ties; NaN wins, the first of them; index is
+//                   flat in the plane. A window without elements gives -inf and index 0 (avg_pool: 0).
 //   avg_pool        divisor 0 means none; else it divides the window's sum. Divides by the window clipped to input
 //                   plus padding (count_include_pad) or to the input.
 //   index_add       y += x at index. scatter: op assign or add. Both check all indices before writing.

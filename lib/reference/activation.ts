@@ -2,7 +2,7 @@
 
 import { type ActivationCode, activationCodes } from "../backend/abi.js";
 
-const ceilings: Record<ActivationCode, number> = { none: Infinity, relu: Infinity, relu6: 6 };
+const ceilings: Record<Exclude<ActivationCode, "none">, number> = { relu: Infinity, relu6: 6 };
 
 /** Clamps the first `count` values in place; NaN stays NaN. */
 export function activate(values: Float64Array, count: number, activation: number): void {

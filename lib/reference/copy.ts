@@ -3,19 +3,15 @@
 import type { KernelSizes } from "../backend/abi.js";
 import type { Operands } from "../backend/contract.js";
 import { type DType, dtypes, isFloating, type TypedArray } from "../core/dtype.js";
+import { saturate } from "./functions.js";
 import { rowLength, rowStarts, rowStride, view } from "./strided.js";
 
-const lowest: Partial<Record<DType, number>> = { int32: -(2 ** 31), uint8: 0 };
-const highest: Partial<Record<DType, number>> = { int32: 2 ** 31 - 1, uint8: 255 };
-
-/**
- * Stores a value in an element of type `dtype`: to bool it is value != 0, from a floating type to an integer it is cut
- * off and saturates, with 0 for NaN, and from integer to integer it wraps, as typed arrays do.
- */
+/** To bool: value != 0. From floating to integer: saturates, NaN gives 0. Between integers: wraps, as storing does. */
 function store(to: TypedArray, index: number, value: number, fromFloat: boolean, dtype: DType): void {
   if (dtype === "bool") to[index] = value !== 0 ? 1 : 0;
-  else if (!fromFloat || isFloating(dtype)) to[index] = value;
-  else to[index] = Math.min(Math.max(Math.trunc(value), lowest[dtype]!), highest[dtype]!);
+  else if (fromFloat && dtype === "int32") to[index] = saturate(value, -(2 ** 31), 2 ** 31 - 1);
+  else if (fromFloat && dtype === "uint8") to[index] = saturate(value, 0, 255);
+  else to[index] = value;
 }
 
 export function fill(s: KernelSizes<"fill">, [y]: Operands<"fill">, dtype: DType): number {

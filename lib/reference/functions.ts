@@ -28,6 +28,11 @@ function clamp(x: number, lowest: number, highest: number): number {
   return Math.min(Math.max(x, lowest), highest);
 }
 
+/** The nearest integer towards 0 within [lowest, highest]; 0 for NaN. */
+export function saturate(x: number, lowest: number, highest: number): number {
+  return Number.isNaN(x) ? 0 : Math.trunc(clamp(x, lowest, highest));
+}
+
 /** C's pow, which differs from Math.pow in pow(1, anything) and pow(-1, +-inf): both are 1. */
 function power(base: number, exponent: number): number {
   if (base === 1 || (base === -1 && Math.abs(exponent) === Infinity)) return 1;
@@ -112,20 +117,13 @@ export const binaryFunctions: Record<BinaryCode, BinaryFunction> = {
   softplus_grad: (dy, x, beta, threshold) => (x * beta > threshold ? dy : dy * sigmoid(x * beta)),
   clamp_grad: (dy, x, lowest, highest) => (x >= lowest && x <= highest ? dy : 0),
   hard_sigmoid_grad: (dy, x) => (x > -3 && x < 3 ? dy / 6 : 0),
-  hard_swish_grad: (dy, x) => (x < -3 ? 0 : x <= 3 ? dy * (x / 3 + 0.5) : dy),
+  hard_swish_grad: (dy, x) => (x <= -3 ? 0 : x >= 3 ? dy : dy * (x / 3 + 0.5)),
   add_scaled: (a, b, scale) => a + scale * b,
 };
 
-/** 1 / base for a negative exponent, truncated to an integer. */
-function integerReciprocalPower(base: number, exponent: number): number {
-  if (base === 1) return 1;
-  if (base === -1) return exponent % 2 === 0 ? 1 : -1;
-  return 0;
-}
-
-/** Wraps on overflow, as repeated int32 multiplication does. */
+/** Wraps on overflow, as repeated int32 multiplication does; a negative exponent gives 1 / power, truncated. */
 function integerPower(base: number, exponent: number): number {
-  if (exponent < 0) return integerReciprocalPower(base, exponent);
+  if (exponent < 0) return base === 1 ? 1 : base === -1 ? (exponent % 2 === 0 ? 1 : -1) : 0;
   let result = 1;
   let square = base;
   for (let rest = exponent; rest > 0; rest = Math.floor(rest / 2)) {
@@ -135,18 +133,32 @@ function integerPower(base: number, exponent: number): number {
   return result;
 }
 
+/** A scalar as an integer: truncated; 0 if it is not finite. */
+function whole(p: number): number {
+  return Number.isFinite(p) ? Math.trunc(p) : 0;
+}
+
 /**
- * The functions whose int32 result is not the float64 result stored in an int32, which truncates and wraps: products can
- * lose low bits in float64. Division truncates, and a division by 0 gives 0 (float64's infinity or NaN, stored).
+ * The functions with a meaning in int32 arithmetic, which wraps. Division truncates; by 0 it gives 0, and so do
+ * fmod and remainder. int32 takes every other function from the tables above, truncated and saturated.
  */
 export const integerUnaryFunctions: Partial<Record<UnaryCode, UnaryFunction>> = {
+  neg: (x) => -x | 0,
+  abs: (x) => Math.abs(x) | 0,
   square: (x) => Math.imul(x, x),
-  mul_scalar: (x, p0) => Math.imul(x, p0),
-  pow_scalar: (x, p0) => integerPower(x, Math.trunc(p0)),
+  reciprocal: (x) => (x === 1 || x === -1 ? x : 0),
+  add_scalar: (x, p0) => (x + (whole(p0) | 0)) | 0,
+  mul_scalar: (x, p0) => Math.imul(x, whole(p0)),
+  pow_scalar: (x, p0) => integerPower(x, whole(p0)),
 };
 
 export const integerBinaryFunctions: Partial<Record<BinaryCode, BinaryFunction>> = {
+  add: (a, b) => (a + b) | 0,
+  sub: (a, b) => (a - b) | 0,
   mul: (a, b) => Math.imul(a, b),
+  div: (a, b) => (b === 0 ? 0 : (a / b) | 0),
   pow: integerPower,
-  add_scaled: (a, b, scale) => a + Math.imul(scale, b),
+  fmod: (a, b) => (b === 0 ? 0 : a % b),
+  remainder: (a, b) => (b === 0 ? 0 : remainder(a, b)),
+  add_scaled: (a, b, scale) => (a + Math.imul(whole(scale), b)) | 0,
 };

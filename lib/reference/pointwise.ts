@@ -3,21 +3,38 @@
 import { binaryCodes, type CompareCode, compareCodes, type KernelSizes, unaryCodes } from "../backend/abi.js";
 import type { Operands } from "../backend/contract.js";
 import type { DType } from "../core/dtype.js";
-import { binaryFunctions, integerBinaryFunctions, integerUnaryFunctions, unaryFunctions } from "./functions.js";
+import {
+  binaryFunctions,
+  integerBinaryFunctions,
+  integerUnaryFunctions,
+  saturate,
+  unaryFunctions,
+} from "./functions.js";
 import { rowLength, rowStarts, rowStride, view } from "./strided.js";
+
+type PointFunction = (a: number, b: number, p0: number, p1: number) => number;
+
+const saturateInt32 = (x: number): number => saturate(x, -(2 ** 31), 2 ** 31 - 1);
 
 export function unary(s: KernelSizes<"unary">, [x, y]: Operands<"unary">, dtype: DType): number {
   const name = unaryCodes[s.op]!;
-  const f = (dtype === "int32" && integerUnaryFunctions[name]) || unaryFunctions[name];
+  const exact = dtype === "int32" ? integerUnaryFunctions[name] : undefined;
+  const saturates = dtype === "int32" && exact === undefined;
+  const f = exact ?? unaryFunctions[name];
   const from = view(x, s.count);
   const to = view(y, s.count);
-  for (let i = 0; i < s.count; i++) to[i] = f(from[i]!, s.p0, s.p1);
+  for (let i = 0; i < s.count; i++) {
+    const value = f(from[i]!, s.p0, s.p1);
+    to[i] = saturates ? saturateInt32(value) : value;
+  }
   return 0;
 }
 
 export function binary(s: KernelSizes<"binary">, operands: Operands<"binary">, dtype: DType): number {
   const name = binaryCodes[s.op]!;
-  mapPairs(s, operands, (dtype === "int32" && integerBinaryFunctions[name]) || binaryFunctions[name]);
+  const f = binaryFunctions[name];
+  if (dtype !== "int32") mapPairs(s, operands, f);
+  else mapPairs(s, operands, integerBinaryFunctions[name] ?? ((a, b, p0, p1) => saturateInt32(f(a, b, p0, p1))));
   return 0;
 }
 
@@ -35,11 +52,7 @@ export function compare(s: KernelSizes<"compare">, operands: Operands<"compare">
   return 0;
 }
 
-function mapPairs(
-  s: KernelSizes<"binary">,
-  [a, b, y]: Operands<"binary">,
-  f: (a: number, b: number, p0: number, p1: number) => number,
-): void {
+function mapPairs(s: KernelSizes<"binary">, [a, b, y]: Operands<"binary">, f: PointFunction): void {
   const aStarts = rowStarts(a, s.rank, s.shape, s.a_stride);
   const bStarts = rowStarts(b, s.rank, s.shape, s.b_stride);
   const aStep = rowStride(s.rank, s.a_stride);
