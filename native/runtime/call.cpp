@@ -72,12 +72,12 @@ bool refuse_size(Text* error, const Kernel& k, int slot, double value) {
 
 bool decode(double kernel, double type, const double* sizes, double slots, double parameters, const bool* given,
             Call* call, Text* error) {
-  if (!(kernel >= 0 && kernel < kKernels) || kernel != (int)kernel) {
+  if (!(kernel >= 0 && kernel < int(kKernels)) || kernel != (int)kernel) {
     error->print("kernel %g does not exist", kernel);
     return false;
   }
   const Kernel& k = kKernel[(int)kernel];
-  if (!(type >= 0 && type < kTypes) || type != (int)type || !k.takes((int)type)) {
+  if (!(type >= 0 && type < int(kTypes)) || type != (int)type || !k.takes((int)type)) {
     error->print("%s does not take element type %g", k.name, type);
     return false;
   }

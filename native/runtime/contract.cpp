@@ -1,5 +1,6 @@
 #include "contract.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "text.h"
@@ -42,7 +43,7 @@ constexpr Kernel kernel(const char* name, const char* sizes, const char* types, 
   for (; k.parameters < kMostParameters && parameters[k.parameters].name; k.parameters++)
     k.parameter[k.parameters] = parameters[k.parameters];
   // The flat list of a call is copied into the struct as it is.
-  if (k.slots * 8 != bytes || k.slots > kMostSlots) throw "a sizes struct that is not a list of 8-byte slots";
+  if (k.slots * 8 != bytes || k.slots > kMostSlots) abort();  // not a constant: the compiler stops here
   return k;
 }
 
