@@ -1,0 +1,45 @@
+import { GradientError } from "../core/errors.js";
+import type { Gradient, Node } from "./node.js";
+import { primitives } from "./primitives.js";
+
+/** Anomaly mode: where every recorded operation was called, and whether backward looks for NaN. */
+export const anomaly: { enabled: boolean; checkNaN: boolean } = { enabled: false, checkNaN: true };
+
+/**
+ * Runs `fn` in anomaly mode: every recorded operation remembers where it was called, and backward raises a
+ * GradientError at the first operation that returns NaN, naming that place. Slow; for finding faults.
+ */
+export function detectAnomaly<T>(fn: () => T, options: { checkNaN?: boolean } = {}): T {
+  const before = { ...anomaly };
+  anomaly.enabled = true;
+  anomaly.checkNaN = options.checkNaN ?? true;
+  const restore = (): void => void Object.assign(anomaly, before);
+  let result: T;
+  try {
+    result = fn();
+  } catch (error) {
+    restore();
+    throw error;
+  }
+  if (result instanceof Promise) return result.finally(restore) as T;
+  restore();
+  return result;
+}
+
+/** The caller's place in user code: the first frame outside lib/ or dist/. */
+export function callSite(): string {
+  const frames = (new Error().stack ?? "").split("\n").slice(2);
+  const outside = frames.find((f) => !/[\\/](lib|dist)[\\/](core|autograd|ops|nn|backend)[\\/]/.test(f));
+  return (outside ?? frames[0] ?? "unknown").trim();
+}
+
+export function checkGradients(node: Node, gradients: readonly Gradient[]): void {
+  if (!anomaly.checkNaN) return;
+  gradients.forEach((gradient, i) => {
+    if (gradient && primitives().hasNaN(gradient)) {
+      throw new GradientError(
+        `backward of ${node.name} returned NaN for input ${i}; the forward call was made ${node.site ?? "before anomaly mode was on"}`,
+      );
+    }
+  });
+}

@@ -1,0 +1,20 @@
+import type { Tensor } from "../core/tensor.js";
+import { autogradState } from "../core/tensor.js";
+import type { Edge } from "./node.js";
+import { primitives } from "./primitives.js";
+
+/**
+ * The edge of a view whose base was changed in place since the view's node was made: a new node that reads the view out
+ * of the base as it is now. undefined when the view's own node still holds.
+ */
+export function viewNode(view: Tensor): Edge | null | undefined {
+  const relation = view.viewOf!;
+  if (relation.version === view.storage.version) return undefined;
+  if (!relation.base.requiresGrad) return undefined;
+  const edge = primitives().viewEdge(relation.base, view);
+  relation.version = view.storage.version;
+  const state = autogradState(view);
+  state.node = edge?.node ?? null;
+  state.outputIndex = edge?.index ?? 0;
+  return edge;
+}

@@ -1,0 +1,56 @@
+import { createRequire } from "node:module";
+import * as v8 from "node:v8";
+import * as vm from "node:vm";
+import type { MemoryHooks } from "../core/memory.js";
+import { type Addon, NativeBackend } from "./native.js";
+
+/** Finds the addon: the local build, then the package of this platform. */
+
+const require = createRequire(import.meta.url);
+
+/** Where the addon may be, best first. Specifiers are static, so that bundlers can see them. */
+function candidates(): { readonly where: string; readonly load: () => Addon }[] {
+  const platform = `@xcorr/${process.platform}-${process.arch}`;
+  return [
+    { where: "the local build, build/Release/xcorr.node", load: () => require("../../build/Release/xcorr.node") as Addon },
+    { where: `the package ${platform}`, load: () => require(platform) as Addon },
+  ];
+}
+
+export interface LoadResult {
+  readonly backend: NativeBackend | null;
+  /** One line per place that was tried, with the reason why it was not used. */
+  readonly tried: readonly string[];
+}
+
+/** Loads the native backend, or says why there is none. */
+export function loadNative(): LoadResult {
+  const tried: string[] = [];
+  for (const { where, load } of candidates()) {
+    try {
+      return { backend: new NativeBackend(load()), tried };
+    } catch (error) {
+      tried.push(`${where}: ${(error as Error).message.split("\n")[0]}`);
+    }
+  }
+  return { backend: null, tried };
+}
+
+/** How to get the native kernels, for messages. */
+export const buildAdvice = "build them with `npm run build:native` (it needs a C++20 compiler such as g++ 11 and Python 3)";
+
+/**
+ * V8's collector as a function, for the memory pool: the engine offers it to contexts made while the flag is set. Node
+ * documents setFlagsFromString; where an embedder forbids it the pool does without.
+ */
+export function collector(): MemoryHooks["collect"] | undefined {
+  try {
+    v8.setFlagsFromString("--expose-gc");
+    const gc = vm.runInNewContext("gc") as ((options?: { type: "minor" | "major"; execution: "sync" }) => void) | undefined;
+    v8.setFlagsFromString("--no-expose-gc");
+    if (typeof gc !== "function") return undefined;
+    return (all) => gc({ type: all ? "major" : "minor", execution: "sync" });
+  } catch {
+    return undefined;
+  }
+}

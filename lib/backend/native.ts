@@ -1,0 +1,111 @@
+import { type DType, bytesPerElement, typeCode } from "../core/dtype.js";
+import { BackendError } from "../core/errors.js";
+import type { MemoryHooks } from "../core/memory.js";
+import type { Tensor } from "../core/tensor.js";
+import { binaryCodes, compareCodes, type KernelName, kernelNames, kernels, reduceCodes, sizesFields, unaryCodes } from "./abi.js";
+import type { Backend } from "./run.js";
+
+/** What the addon exports (native/addon). Only this file knows it. */
+export interface Addon {
+  attach(calls: Float64Array): void;
+  run(): number;
+  runProgram(program: Float64Array): Promise<number>;
+  runProgramSync(program: Float64Array): number;
+  registerBlock(id: number, bytes: Uint8Array): void;
+  unregisterBlock(id: number): void;
+  misalignment(bytes: Uint8Array): number;
+  watch(id: number, owner: object): void;
+  unwatch(id: number): void;
+  sweep(out: Int32Array): number;
+  describe(): string;
+  targets(): string[];
+  target(): string;
+  setTarget(name: string): void;
+  setThreads(count: number): void;
+  threads(): number;
+  availableThreads(): number;
+  setPrecision(mode: number): void;
+  setTrace(on: boolean): void;
+}
+
+/** Doubles of the call buffer; the longest call has about 60. */
+const callLength = 4096;
+
+const kernelNumber = Object.fromEntries(kernelNames.map((name, i) => [name, i])) as Record<KernelName, number>;
+
+/** The native backend: a call is written as numbers into a buffer that the addon reads, and costs one empty native call. */
+export class NativeBackend implements Backend {
+  readonly name = "native";
+  readonly addon: Addon;
+  readonly #calls = new Float64Array(callLength);
+
+  constructor(addon: Addon) {
+    checkDescription(addon.describe());
+    this.addon = addon;
+    addon.attach(this.#calls);
+  }
+
+  run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number {
+    const calls = this.#calls;
+    calls[0] = kernelNumber[kernel];
+    calls[1] = typeCode(dtype);
+    calls[2] = sizes.length;
+    calls[3] = operands.length;
+    let at = 4;
+    for (let i = 0; i < sizes.length; i++) calls[at++] = sizes[i]!;
+    for (let i = 0; i < operands.length; i++) {
+      const t = operands[i];
+      if (t) {
+        calls[at++] = t.storage.block.id;
+        calls[at++] = t.offset * bytesPerElement(t.dtype);
+      } else {
+        calls[at++] = -1;
+        calls[at++] = 0;
+      }
+    }
+    return this.addon.run();
+  }
+
+  /** What the memory pool needs of the addon. */
+  hooks(collect: MemoryHooks["collect"] | undefined): MemoryHooks {
+    const addon = this.addon;
+    return {
+      register: (id, bytes) => addon.registerBlock(id, bytes),
+      unregister: (id) => addon.unregisterBlock(id),
+      misalignment: (bytes) => addon.misalignment(bytes),
+      watch: (id, owner) => addon.watch(id, owner),
+      unwatch: (id) => addon.unwatch(id),
+      sweep: (out) => addon.sweep(out),
+      ...(collect === undefined ? {} : { collect }),
+    };
+  }
+}
+
+interface Description {
+  kernels: Record<string, { sizes: string; types: string; operands: string[] }>;
+  sizes: Record<string, string[]>;
+  codes: Record<string, string[]>;
+}
+
+/** Refuses an addon that was built from another contract than abi.ts, naming the first difference. */
+function checkDescription(json: string): void {
+  const built = JSON.parse(json) as Description;
+  const differ = (what: string, ours: unknown, theirs: unknown): void => {
+    if (JSON.stringify(ours) !== JSON.stringify(theirs)) {
+      throw new BackendError(
+        `the addon was built from another version of the kernel contract (${what}: here ${JSON.stringify(ours)}, there ` +
+          `${JSON.stringify(theirs)}); build it again with npm run build:native`,
+      );
+    }
+  };
+  differ("kernels", kernelNames, Object.keys(built.kernels));
+  for (const [name, [sizes, types, operands]] of Object.entries(kernels)) {
+    const { sizes: s, types: t, operands: o } = built.kernels[name]!;
+    differ(`kernel ${name}`, [sizes, types, operands], [s, t, o]);
+  }
+  for (const [name, fields] of Object.entries(sizesFields)) differ(name, fields, built.sizes[name]);
+  differ("unary", unaryCodes, built.codes.unary);
+  differ("binary", binaryCodes, built.codes.binary);
+  differ("compare", compareCodes, built.codes.compare);
+  differ("reduce", reduceCodes, built.codes.reduce);
+}

@@ -1,0 +1,44 @@
+import type { DType } from "../core/dtype.js";
+import { BackendError, MemoryLimitError } from "../core/errors.js";
+import type { Tensor } from "../core/tensor.js";
+import { type KernelName, status } from "./abi.js";
+
+/**
+ * The only door between TypeScript and numbers: a kernel's name, the call's element type, its sizes in the order of
+ * abi.ts, and its operands (contiguous from their offset on, or strided as the sizes say; null if not given).
+ */
+export interface Backend {
+  readonly name: "native" | "reference";
+  /** Returns a status: 0, or 1 + the flat position of the first index that is out of range. */
+  run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number;
+}
+
+let active: Backend | null = null;
+let load: () => Backend = () => {
+  throw new BackendError("no backend was loaded");
+};
+
+/** Installs how the first kernel call finds its backend (load.ts). */
+export function setLoader(loader: () => Backend): void {
+  load = loader;
+}
+
+export function useBackend(backend: Backend): void {
+  active = backend;
+}
+
+/** The backend that computes, loaded when first needed. */
+export function backend(): Backend {
+  active ??= load();
+  return active;
+}
+
+/** Runs a kernel; returns 0 or 1 + the position of a bad index, which the op turns into its own message. */
+export function run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number {
+  const result = (active ?? backend()).run(kernel, dtype, sizes, operands);
+  if (result === status.outOfMemory) {
+    throw new MemoryLimitError(`${kernel}: the system has no more memory for the kernel's working space; use a smaller batch`);
+  }
+  return result;
+}
+

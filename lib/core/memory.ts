@@ -1,0 +1,321 @@
+import type { DType, TypedArray } from "./dtype.js";
+import { bytesPerElement } from "./dtype.js";
+import { MemoryLimitError } from "./errors.js";
+
+/**
+ * The pool that all tensor memory comes from.
+ *
+ * Why a pool: a fresh 25 MB buffer costs 3 to 7 times a reused one (page faults, zeroing). Why V8-owned memory: V8
+ * frees it even inside a synchronous loop, where no finalizer of Node-API and no FinalizationRegistry ever runs.
+ *
+ * A block goes back to the pool in two ways. Deterministically, where the library knows that nobody can hold the
+ * tensor (gradients consumed by backward(), temporaries of an op, `dispose()`, the end of a `scope`). Or because its
+ * Storage object was collected: the addon holds a weak reference to every Storage, and when the pool has nothing that
+ * fits it asks which of them are gone (sweep). If nothing is gone and much fresh memory has been taken since the last
+ * look, it asks V8 for a collection of the young generation first, which costs well under a millisecond and finds all
+ * activations of the steps before. So a plain training loop lives in the memory of about one step, and nobody calls anything.
+ *
+ * Blocks are private: their ArrayBuffers are never handed out, so nothing can detach or resize them, and a reader of
+ * values always gets a copy that no later operation changes.
+ */
+
+/** What the native backend lends to the pool; without it V8 alone manages memory. */
+export interface MemoryHooks {
+  /** Makes a block known to native calls under its id. */
+  register(id: number, bytes: Uint8Array): void;
+  unregister(id: number): void;
+  /** The address of the first byte modulo 64. */
+  misalignment(bytes: Uint8Array): number;
+  /** Remembers weakly which object owns block `id`. */
+  watch(id: number, owner: object): void;
+  unwatch(id: number): void;
+  /** Writes the ids whose owners are gone and forgets them; returns how many. */
+  sweep(out: Int32Array): number;
+  /** Asks V8 for a collection: of the young generation, or of everything. Absent if V8 does not offer it. */
+  collect?(all: boolean): void;
+}
+
+const minimumBytes = 64;
+/** Blocks up to this size are cut from slabs, so that a scalar does not own an ArrayBuffer. */
+const slabbedBytes = 4096;
+const slabBytes = 256 * 1024;
+/** Fresh bytes that may be taken between two collections the pool asks for (or half of what is live, if more). */
+const freshBudget = 48 * 1024 * 1024;
+
+/** A piece of memory with its typed views, made once. */
+export class Block {
+  readonly id: number;
+  readonly bytes: Uint8Array<ArrayBufferLike>;
+  /** Bytes it holds: a size class, or the size of shared memory brought by the user. */
+  readonly capacity: number;
+  /** Whether the addon watches its owner (else the FinalizationRegistry does). */
+  watched = false;
+  #views: (TypedArray | undefined)[] = [];
+
+  constructor(id: number, bytes: Uint8Array<ArrayBufferLike>) {
+    this.id = id;
+    this.bytes = bytes;
+    this.capacity = bytes.byteLength;
+  }
+
+  /** All of the block as elements of `dtype`. */
+  view(dtype: DType): TypedArray {
+    const slot = dtype === "float32" ? 0 : dtype === "float64" ? 1 : dtype === "int32" ? 2 : 3;
+    return (this.#views[slot] ??= this.#make(dtype));
+  }
+
+  #make(dtype: DType): TypedArray {
+    const { buffer, byteOffset } = this.bytes;
+    const count = Math.floor(this.capacity / bytesPerElement(dtype));
+    switch (dtype) {
+      case "float32":
+        return new Float32Array(buffer as ArrayBuffer, byteOffset, count);
+      case "float64":
+        return new Float64Array(buffer as ArrayBuffer, byteOffset, count);
+      case "int32":
+        return new Int32Array(buffer as ArrayBuffer, byteOffset, count);
+      default:
+        return this.bytes as Uint8Array<ArrayBuffer>;
+    }
+  }
+}
+
+/** Sizes are rounded up to eight classes per power of two: at most 12.5 % over, and few enough lists to be reused. */
+export function sizeClass(bytes: number): number {
+  if (bytes <= minimumBytes) return minimumBytes;
+  const step = Math.max(minimumBytes, 2 ** (Math.floor(Math.log2(bytes - 1)) - 2) / 2);
+  return Math.ceil(bytes / step) * step;
+}
+
+export interface MemoryStats {
+  /** Bytes of blocks that tensors hold now (until a collection has been noticed, also those of lost tensors). */
+  live: number;
+  /** Bytes of blocks that wait in the pool. */
+  pooled: number;
+  /** The most bytes that were live at once since the start or `resetPeak()`. */
+  peak: number;
+  /** Storages alive; views share their base's. */
+  tensors: number;
+  /** Bytes and number of blocks ever taken from the system: constant in the steady state of a training loop. */
+  fresh: number;
+  freshBlocks: number;
+  /** Collections that the pool asked V8 for. */
+  collections: number;
+  /** The limit set by `setMemoryLimit`, in bytes; Infinity when there is none. */
+  limit: number;
+}
+
+const free = new Map<number, Block[]>();
+const blocks = new Map<number, Block>();
+let hooks: MemoryHooks | undefined;
+let nextId = 0;
+let live = 0;
+let pooled = 0;
+let peak = 0;
+let tensors = 0;
+let fresh = 0;
+let freshBlocks = 0;
+let freshSinceCollection = 0;
+let collections = 0;
+let limit = Number.POSITIVE_INFINITY;
+let liveAfterFullCollection = freshBudget;
+let slab: Uint8Array | undefined;
+let slabUsed = 0;
+let describeLargest: () => string = () => "";
+const swept = new Int32Array(4096);
+
+/** Without the addon's weak references, this counts what V8 has freed. */
+const registry = new FinalizationRegistry<number>((id) => lose(id));
+
+export function setMemoryHooks(given: MemoryHooks): void {
+  hooks = given;
+  for (const block of blocks.values()) given.register(block.id, block.bytes);
+}
+
+/** For messages: lists the largest live tensors, installed by the debug mode. */
+export function setLargestReport(report: () => string): void {
+  describeLargest = report;
+}
+
+/**
+ * The most bytes that tensors may hold. An allocation past it raises MemoryLimitError after collecting what is lost;
+ * the process goes on. `Infinity` (the default) removes the limit.
+ */
+export function setMemoryLimit(bytes: number): void {
+  limit = bytes;
+}
+
+export function memoryStats(): MemoryStats {
+  return { live, pooled, peak, tensors, fresh, freshBlocks, collections, limit };
+}
+
+export function resetPeak(): void {
+  peak = live;
+}
+
+/** Gives the pool's waiting blocks back to V8. */
+export function emptyCache(): void {
+  for (const list of free.values()) {
+    for (const block of list) {
+      if (block.capacity <= slabbedBytes) continue; // part of a slab
+      hooks?.unregister(block.id);
+      blocks.delete(block.id);
+      pooled -= block.capacity;
+    }
+    const kept = list.filter((b) => b.capacity <= slabbedBytes);
+    list.length = 0;
+    list.push(...kept);
+  }
+}
+
+/** A block of at least `bytes`, uninitialised (it holds whatever was there), owned by `owner` until released. */
+export function acquire(bytes: number, owner: object): Block {
+  const capacity = sizeClass(bytes);
+  const list = free.get(capacity);
+  let block = list?.pop();
+  if (block === undefined) {
+    block = find(capacity);
+  } else {
+    pooled -= capacity;
+  }
+  live += capacity;
+  if (live > peak) peak = live;
+  tensors++;
+  block.watched = hooks !== undefined;
+  if (hooks !== undefined) hooks.watch(block.id, owner);
+  else registry.register(owner, block.id, owner);
+  return block;
+}
+
+/** Puts a block back; the caller knows that nobody can read it any more. */
+export function release(block: Block, owner: object): void {
+  if (block.watched) hooks!.unwatch(block.id);
+  else registry.unregister(owner);
+  put(block);
+}
+
+function put(block: Block): void {
+  live -= block.capacity;
+  tensors--;
+  pooled += block.capacity;
+  const list = free.get(block.capacity);
+  if (list === undefined) free.set(block.capacity, [block]);
+  else list.push(block);
+}
+
+/** A block whose owner was collected. */
+function lose(id: number): void {
+  const block = blocks.get(id);
+  if (block !== undefined) put(block);
+}
+
+/** Takes back the blocks of collected owners; returns their bytes. */
+function sweep(): number {
+  if (hooks === undefined) return 0;
+  const before = live;
+  for (let n = swept.length; n === swept.length; ) {
+    n = hooks.sweep(swept);
+    for (let i = 0; i < n; i++) lose(swept[i]!);
+  }
+  return before - live;
+}
+
+function take(capacity: number): Block | undefined {
+  const block = free.get(capacity)?.pop();
+  if (block !== undefined) pooled -= capacity;
+  return block;
+}
+
+/** The slow path of `acquire`: nothing of this class waits. */
+function find(capacity: number): Block {
+  sweep();
+  let block = take(capacity);
+  if (block !== undefined) return block;
+  const large = capacity > slabbedBytes;
+  if (hooks?.collect !== undefined && freshSinceCollection > Math.max(freshBudget, live / 2)) {
+    collect(false);
+    block = take(capacity);
+    if (block !== undefined) return block;
+  }
+  if (large && live + capacity > limit) {
+    collect(true);
+    block = take(capacity);
+    if (block === undefined && live + capacity > limit) throw overLimit(capacity);
+  }
+  if (large && live + pooled + capacity > limit) emptyCache();
+  return block ?? make(capacity);
+}
+
+function collect(all: boolean): void {
+  const before = live;
+  hooks?.collect?.(all);
+  collections++;
+  sweep();
+  // Tensors that survived two young collections are old: when a young one finds little although much was taken,
+  // collect everything, but not again before the live bytes have doubled.
+  if (!all && before - live < freshSinceCollection / 4 && before > 2 * liveAfterFullCollection) {
+    hooks?.collect?.(true);
+    collections++;
+    sweep();
+    liveAfterFullCollection = Math.max(live, freshBudget);
+  }
+  freshSinceCollection = 0;
+}
+
+function make(capacity: number): Block {
+  const bytes = capacity <= slabbedBytes ? cut(capacity) : aligned(capacity);
+  const block = new Block(nextId++, bytes);
+  blocks.set(block.id, block);
+  hooks?.register(block.id, bytes);
+  fresh += capacity;
+  freshBlocks++;
+  freshSinceCollection += capacity;
+  return block;
+}
+
+function cut(capacity: number): Uint8Array {
+  if (slab === undefined || slabUsed + capacity > slab.byteLength) {
+    slab = aligned(slabBytes);
+    slabUsed = 0;
+  }
+  const bytes = slab.subarray(slabUsed, slabUsed + capacity);
+  slabUsed += capacity;
+  return bytes;
+}
+
+/** Memory whose first byte is on a cache line of 64 bytes. */
+function aligned(capacity: number): Uint8Array {
+  let buffer: ArrayBuffer;
+  try {
+    buffer = new ArrayBuffer(capacity + 64);
+  } catch {
+    // V8 refuses sizes past its limit and when the system has no more: give back what waits, try once more.
+    collect(true);
+    emptyCache();
+    try {
+      buffer = new ArrayBuffer(capacity + 64);
+    } catch {
+      throw new MemoryLimitError(
+        `the system has no ${capacity} bytes for a tensor (${live} bytes are live in ${tensors} tensors)${describeLargest()}`,
+      );
+    }
+  }
+  const all = new Uint8Array(buffer);
+  const shift = (64 - (hooks?.misalignment(all) ?? 0)) % 64;
+  return all.subarray(shift, shift + capacity);
+}
+
+function overLimit(capacity: number): MemoryLimitError {
+  return new MemoryLimitError(
+    `a tensor of ${capacity} bytes would pass the memory limit of ${limit} bytes: ${live} bytes are live in ${tensors} ` +
+      `tensors; raise the limit with setMemoryLimit, use a smaller batch, or drop tensors you keep${describeLargest()}`,
+  );
+}
+
+/** A block over memory that the user brought (shared between threads); it never enters the pool. */
+export function foreignBlock(bytes: Uint8Array<SharedArrayBuffer>): Block {
+  const block = new Block(nextId++, bytes);
+  blocks.set(block.id, block);
+  hooks?.register(block.id, bytes);
+  return block;
+}

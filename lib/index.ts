@@ -1,0 +1,9 @@
+/** xcorr: convolutional networks on server CPUs. The public names, nothing else. */
+import "./reference/choose.js";
+export { grad, backward } from "./autograd/backward.js";
+export { noGrad, enableGrad, isGradEnabled, setGradEnabled } from "./autograd/mode.js";
+export * from "./core/errors.js";
+export { Tensor } from "./core/tensor.js";
+export { memoryStats, setMemoryLimit, emptyCache } from "./core/memory.js";
+export { setBackend, getBackend, setNumThreads, getNumThreads, setTarget, getTarget, targets, setPrecision, getPrecision, setTrace } from "./reference/choose.js";
+export * from "./ops/index.js";

@@ -1,0 +1,107 @@
+import { type ReduceCode, reduceCodes } from "../backend/abi.js";
+import { run } from "../backend/run.js";
+import type { DType } from "../core/dtype.js";
+import { ArgumentError } from "../core/errors.js";
+import { checkOptions } from "../core/options.js";
+import { describe, normalizeDims, numel, sameShape, type Shape } from "../core/shape.js";
+import { empty, isTensor, type Tensor } from "../core/tensor.js";
+import { defineOp } from "./define.js";
+import { contiguous, floating } from "./kernel.js";
+import { mul } from "./pointwise.js";
+import { cast, expand, installSumTo, reshape } from "./view.js";
+
+/** Over which dimensions, and whether they stay with size 1. */
+export interface ReduceOptions {
+  readonly dim?: number | readonly number[];
+  readonly keepdim?: boolean;
+}
+
+/** @internal Reduces the given dimensions (sorted), which stay with size 1. One kernel call per run of neighbours, in a fixed order. */
+export function reduceDims(op: ReduceCode, x: Tensor, dims: readonly number[]): Tensor {
+  let current = contiguous(x);
+  // The last run first: it is contiguous in memory, and what remains is smaller.
+  let end = dims.length;
+  while (end > 0) {
+    let start = end - 1;
+    while (start > 0 && dims[start - 1] === dims[start]! - 1) start--;
+    const first = dims[start]!;
+    const last = dims[end - 1]!;
+    const shape = current.shape.map((s, i) => (i >= first && i <= last ? 1 : s));
+    const y = empty(shape, current.dtype);
+    const count = numel(current.shape.slice(first, last + 1));
+    const sizes = [reduceCodes.indexOf(op), numel(current.shape.slice(0, first)), count, numel(current.shape.slice(last + 1))];
+    run("reduce", current.dtype, sizes, [current, y]);
+    if (current !== x && current.storage !== x.storage) current.dispose();
+    current = y;
+    end = start;
+  }
+  return current;
+}
+
+/** @internal The shape after reducing `dims`. */
+export function reducedShape(shape: Shape, dims: readonly number[], keepdim: boolean): number[] {
+  return keepdim ? shape.map((s, i) => (dims.includes(i) ? 1 : s)) : shape.filter((_, i) => !dims.includes(i));
+}
+
+const sumOp = defineOp<"x", { dims: readonly number[]; keepdim: boolean }>({
+  name: "sum",
+  inputs: ["x"],
+  composite: true,
+  forward: ([x], { dims, keepdim }) => {
+    const y = dims.length === 0 ? contiguous(x!) : reduceDims("sum", x!, dims);
+    const own = y.storage === x!.storage ? reduceCopy(x!) : y;
+    return reshape(own, reducedShape(x!.shape, dims, keepdim));
+  },
+  grad: {
+    x: {
+      formula: (c) => {
+        const shape = c.shape("x");
+        return expand(reshape(c.dy, reducedShape(shape, c.options.dims, true)), shape);
+      },
+    },
+  },
+  samples: () => [
+    { inputs: { x: [2, 3, 4] }, options: { dims: [0, 1, 2], keepdim: false } },
+    { inputs: { x: [2, 3, 4] }, options: { dims: [1], keepdim: false } },
+    { inputs: { x: [2, 3, 4] }, options: { dims: [0, 2], keepdim: true } },
+    { inputs: { x: [] }, options: { dims: [], keepdim: false } },
+    { inputs: { x: [0, 3] }, options: { dims: [0], keepdim: false } },
+  ],
+});
+
+function reduceCopy(x: Tensor): Tensor {
+  const y = empty(x.shape, x.dtype);
+  run("reduce", x.dtype, [reduceCodes.indexOf("sum"), x.numel(), 1, 1], [contiguous(x), y]);
+  return y;
+}
+
+/** @internal Reads the dims and keepdim of a reduction's options (or a dim given directly). */
+export function reduceOptions(call: string, x: Tensor, options: ReduceOptions | number | readonly number[] = {}): { dims: number[]; keepdim: boolean } {
+  if (!isTensor(x)) throw new ArgumentError(`${call}: x must be a tensor, got ${describe(x)}`);
+  const given: ReduceOptions = typeof options === "number" || Array.isArray(options) ? { dim: options as number } : (options as ReduceOptions);
+  checkOptions(call, given, ["dim", "keepdim"]);
+  return { dims: x.rank === 0 ? [] : normalizeDims(call, given.dim, x.rank), keepdim: given.keepdim ?? false };
+}
+
+/** The sum over all elements, or over `dim`. Integers and booleans sum as int32. */
+export function sum<D extends DType>(x: Tensor<D>, options?: ReduceOptions | number | readonly number[]): Tensor<D> {
+  const o = reduceOptions("sum", x, options);
+  const from = x.dtype === "bool" || x.dtype === "uint8" ? cast(x, "int32") : x;
+  return sumOp([from], o) as Tensor<D>;
+}
+
+/** The mean over all elements, or over `dim`; NaN of nothing. */
+export function mean<D extends DType>(x: Tensor<D>, options?: ReduceOptions | number | readonly number[]): Tensor<D> {
+  const o = reduceOptions("mean", x, options);
+  floating("mean", "x", x);
+  const count = o.dims.reduce((n, d) => n * x.shape[d]!, 1);
+  return mul(sumOp([x], o) as Tensor<D>, 1 / count);
+}
+
+installSumTo((x, shape) => {
+  if (sameShape(x.shape, shape)) return x;
+  const lead = x.rank - shape.length;
+  const dims = x.shape.map((_, i) => i).filter((i) => i < lead || (shape[i - lead] === 1 && x.shape[i] !== 1));
+  return reshape(dims.length === 0 ? x : sumOp([x], { dims, keepdim: false }), shape);
+});
+
