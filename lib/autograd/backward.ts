@@ -1,4 +1,4 @@
-import { ArgumentError, DTypeError, GradientError, ShapeError } from "../core/errors.js";
+import { ArgumentError, GradientError, ShapeError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
 import { format, sameShape } from "../core/shape.js";
 import { isTensor, named, type Tensor } from "../core/tensor.js";
@@ -42,7 +42,9 @@ function startingGradient(call: string, output: Tensor, given: Tensor | null | u
   }
   if (!isTensor(given)) throw new ArgumentError(`${call}: gradient must be a tensor, ${named("got", given)}`);
   if (!sameShape(given.shape, output.shape)) {
-    throw new ShapeError(`${call}: the gradient must have the shape ${format(output.shape)} of the output, but it is ${format(given.shape)}`);
+    throw new ShapeError(
+      `${call}: the gradient must have the shape ${format(output.shape)} of the output, but it is ${format(given.shape)}`,
+    );
   }
   return given.dtype === output.dtype ? given : primitives().cast(given, output.dtype);
 }
@@ -51,15 +53,21 @@ function startingGradient(call: string, output: Tensor, given: Tensor | null | u
  * Adds the gradients of `tensors` (together) to `.grad` of the leaves they were computed from.
  * @throws {GradientError} if nothing was recorded, the graph was released by an earlier pass, or a saved tensor was changed
  */
-export function backward(tensors: Tensor | readonly Tensor[], options: BackwardOptions & { gradients?: readonly (Tensor | null)[] } = {}): void {
+export function backward(
+  tensors: Tensor | readonly Tensor[],
+  options: BackwardOptions & { gradients?: readonly (Tensor | null)[] } = {},
+): void {
   checkOptions("backward", options, ["gradient", "gradients", "retainGraph", "createGraph", "inputs"]);
   const list = isTensor(tensors) ? [tensors] : tensors;
   const roots = list.map((t) => edgeOrThrow("backward", "the tensor", t));
-  const gradients = list.map((t, i) => startingGradient("backward", t, options.gradients?.[i] ?? (i === 0 ? options.gradient : null)));
+  const gradients = list.map((t, i) =>
+    startingGradient("backward", t, options.gradients?.[i] ?? (i === 0 ? options.gradient : null)),
+  );
   const createGraph = options.createGraph ?? false;
   const retainGraph = options.retainGraph ?? createGraph;
   const inputs = options.inputs;
-  if (inputs !== undefined && inputs.length === 0) throw new ArgumentError("backward: inputs must name at least one tensor, got an empty list");
+  if (inputs !== undefined && inputs.length === 0)
+    throw new ArgumentError("backward: inputs must name at least one tensor, got an empty list");
   const captures = inputs?.map((t, i) => edgeOrThrow("backward", `inputs[${i}]`, t)) ?? null;
   const captured = runBackward({ roots, gradients, retainGraph, createGraph, captures });
   inputs?.forEach((t, i) => {
@@ -78,8 +86,16 @@ export function grad(
   inputs: Tensor | readonly Tensor[],
   options: GradOptions & { allowUnused: true },
 ): (Tensor | null)[];
-export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor | readonly Tensor[], options?: GradOptions): Tensor[];
-export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor | readonly Tensor[], options: GradOptions = {}): Gradient[] {
+export function grad(
+  outputs: Tensor | readonly Tensor[],
+  inputs: Tensor | readonly Tensor[],
+  options?: GradOptions,
+): Tensor[];
+export function grad(
+  outputs: Tensor | readonly Tensor[],
+  inputs: Tensor | readonly Tensor[],
+  options: GradOptions = {},
+): Gradient[] {
   checkOptions("grad", options, ["gradOutputs", "retainGraph", "createGraph", "allowUnused", "materializeGrads"]);
   const from = isTensor(outputs) ? [outputs] : outputs;
   const to = isTensor(inputs) ? [inputs] : inputs;
@@ -96,7 +112,13 @@ export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor | reado
     return edge;
   });
   const createGraph = options.createGraph ?? false;
-  const captured = runBackward({ roots, gradients, retainGraph: options.retainGraph ?? createGraph, createGraph, captures });
+  const captured = runBackward({
+    roots,
+    gradients,
+    retainGraph: options.retainGraph ?? createGraph,
+    createGraph,
+    captures,
+  });
   return captured.map((gradient, i) => {
     if (gradient !== null) return gradient;
     if (options.materializeGrads) return primitives().filled(to[i]!.shape, to[i]!.dtype, 0);

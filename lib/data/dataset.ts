@@ -1,0 +1,114 @@
+import { run } from "../backend/run.js";
+import type { DType } from "../core/dtype.js";
+import { ArgumentError, IndexError, ShapeError } from "../core/errors.js";
+import { describe, format, numel } from "../core/shape.js";
+import { empty, isTensor, type Tensor } from "../core/tensor.js";
+
+/** What a loader hands out: the parts of several samples, each stacked along a new first dimension. */
+export type Batch = readonly Tensor[];
+
+/**
+ * Samples by number. A dataset implements `get`, and `batch` as well where it can make many at once faster than by
+ * stacking single ones.
+ */
+export interface Dataset {
+  /** Number of samples. */
+  readonly length: number;
+  /** The parts of one sample, for instance [image, label]. */
+  get(index: number): Batch;
+  /** The parts of several samples, stacked. */
+  batch?(indices: Int32Array): Batch;
+}
+
+/** The rows `indices` of a contiguous tensor [n, ...], copied by one kernel call. */
+export function takeRows<D extends DType>(t: Tensor<D>, indices: Int32Array): Tensor<D> {
+  const index = empty([indices.length], "int32");
+  index.storage.array("int32").set(indices);
+  const y = empty([indices.length, ...t.shape.slice(1)], t.dtype);
+  const bad = run("index_select", t.dtype, [0, 1, t.shape[0]!, indices.length, numel(t.shape.slice(1))], [t, index, y]);
+  index.dispose();
+  if (bad > 0) {
+    throw new IndexError(`dataset: index ${indices[bad - 1]} is out of range for ${t.shape[0]} samples`);
+  }
+  return y;
+}
+
+/** Tensors that share their first dimension: sample i is the i-th row of each. */
+export class TensorDataset implements Dataset {
+  readonly tensors: readonly Tensor[];
+
+  constructor(...tensors: Tensor[]) {
+    if (tensors.length === 0) throw new ArgumentError("TensorDataset: needs at least one tensor");
+    for (const t of tensors) {
+      if (!isTensor(t)) throw new ArgumentError(`TensorDataset: every part must be a tensor, got ${describe(t)}`);
+      if (t.rank === 0 || t.shape[0] !== tensors[0]!.shape[0]) {
+        throw new ShapeError(
+          `TensorDataset: all tensors must have the same first dimension, got ${tensors.map((u) => format(u.shape)).join(" and ")}`,
+        );
+      }
+    }
+    this.tensors = tensors.map((t) => t.detach().contiguous());
+  }
+
+  get length(): number {
+    return this.tensors[0]!.shape[0]!;
+  }
+
+  get(index: number): Batch {
+    return this.tensors.map((t) => t.select(0, index));
+  }
+
+  batch(indices: Int32Array): Batch {
+    return this.tensors.map((t) => takeRows(t, indices));
+  }
+}
+
+/** Some samples of another dataset, in the given order. */
+export class Subset implements Dataset {
+  readonly dataset: Dataset;
+  readonly indices: Int32Array;
+
+  constructor(dataset: Dataset, indices: ArrayLike<number>) {
+    this.dataset = dataset;
+    this.indices = Int32Array.from(indices);
+    for (const i of this.indices) {
+      if (i < 0 || i >= dataset.length)
+        throw new IndexError(`Subset: index ${i} is out of range for ${dataset.length} samples`);
+    }
+  }
+
+  get length(): number {
+    return this.indices.length;
+  }
+
+  get(index: number): Batch {
+    const i = this.indices[index];
+    if (i === undefined) throw new IndexError(`Subset: index ${index} is out of range for ${this.length} samples`);
+    return this.dataset.get(i);
+  }
+
+  batch(indices: Int32Array): Batch {
+    const mapped = indices.map((i) => this.indices[i]!);
+    return this.dataset.batch?.(mapped) ?? stack(Array.from(mapped, (i) => this.dataset.get(i)));
+  }
+}
+
+/** Stacks single samples part by part. */
+export function stack(samples: readonly Batch[]): Batch {
+  const first = samples[0];
+  if (first === undefined) throw new ArgumentError("stack: there are no samples");
+  return first.map((part, p) => {
+    const y = empty([samples.length, ...part.shape], part.dtype);
+    samples.forEach((sample, i) => {
+      const t = sample[p]!;
+      if (t.dtype !== part.dtype || format(t.shape) !== format(part.shape)) {
+        throw new ShapeError(
+          `stack: part ${p} is ${format(part.shape)} ${part.dtype} in the first sample of a batch, but ${format(t.shape)} ${t.dtype} in ` +
+            `sample ${i}; pass a collate function, or make the samples equal in size`,
+        );
+      }
+      y.select(0, i).copy_(t);
+    });
+    return y;
+  });
+}
