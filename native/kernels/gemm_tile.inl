@@ -1,0 +1,207 @@
+// The register tile: c[rows][columns] = a[rows][depth] * b[depth][columns], every sum one chain of fma over the depth.
+//
+// Elements of a are broadcast, rows of b are loaded as vectors; the lanes are independent outputs, so neither the
+// tile's size nor the vector's width can change a bit of the result. 14x32 on AVX-512 and 6x16 on AVX2 keep two fma
+// units busy out of registers (0.95 of peak and more); every smaller number of rows exists too, so that rows are split
+// into equal panels (64 = 13+13+13+13+12) and nothing is padded.
+#pragma once
+
+namespace xcorr {
+namespace {
+
+template <class T>
+constexpr int kTileColumns = Simd<T>::tile_vectors* Simd<T>::lanes;
+
+// `count` things in `parts` parts whose sizes differ by at most one, the larger ones first.
+struct Split {
+  int64_t count, parts;
+  int64_t start(int64_t i) const {
+    const int64_t rest = count % parts;
+    return i * (count / parts) + (i < rest ? i : rest);
+  }
+  int64_t size(int64_t i) const { return count / parts + (i < count % parts); }
+};
+XCORR_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+XCORR_INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+XCORR_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+XCORR_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+XCORR_INLINE Split split_evenly(int64_t count, int64_t largest) { return {count, larger(1, ceil_div(count, largest))}; }
+template <class T>
+XCORR_INLINE Split row_panels(int64_t rows) {
+  return split_evenly(rows, Simd<T>::tile_rows);
+}
+
+// The reduction is cut into equal blocks of at most 384 terms, each a chain from zero, added in order: more exact than
+// one chain, and a block of b's panel stays in the first-level cache. The same on every target: it decides the
+// rounding.
+XCORR_INLINE Split depth_blocks(int64_t depth) { return split_evenly(depth, 384); }
+
+// What becomes of a finished tile: c = activation(sums [+ partial] [+ row_bias] [+ column_bias] [+ residual]).
+template <class T>
+struct TileEnd {
+  T* c;
+  int64_t c_stride;
+  int64_t columns;   // how many of the tile's columns exist
+  const T* partial;  // sums of the earlier blocks of the reduction, or null
+  int64_t partial_stride;
+  const T* row_bias = nullptr;  // one a row, or null
+  const T* column_bias = nullptr;
+  const T* residual = nullptr;  // laid out as c, or null
+  int64_t activation = activation::none;
+};
+
+template <class T>
+XCORR_INLINE auto activate(typename Simd<T>::V x, int64_t code) {
+  if (code == activation::none) return x;
+  x = max(splat<T>(0), x);  // this order keeps NaN
+  return code == activation::relu6 ? min(splat<T>(6), x) : x;
+}
+
+// The epilogue of `rows` x `end.columns` sums that lie at `sums`.
+template <class T>
+[[gnu::noinline]] void finish_tile(const T* sums, int64_t sums_stride, int64_t rows, const TileEnd<T>& end) {
+  for (int64_t m = 0; m < rows; m++) {
+    const auto row_bias = end.row_bias ? set1(end.row_bias[m]) : splat<T>(0);
+    for (int64_t j = 0; j < end.columns; j += Simd<T>::lanes) {
+      const int64_t at = m * end.c_stride + j;
+      const int n = int(smaller(Simd<T>::lanes, end.columns - j));
+      const auto read = [n](const T* p) __attribute__((always_inline)) {
+        return n == Simd<T>::lanes ? load(p) : load_partial(p, n);
+      };
+      auto x = read(sums + m * sums_stride + j);
+      if (end.partial) x = read(end.partial + m * end.partial_stride + j) + x;
+      if (end.row_bias) x = x + row_bias;
+      if (end.column_bias) x = x + read(end.column_bias + j);
+      if (end.residual) x = x + read(end.residual + at);
+      x = activate<T>(x, end.activation);
+      if (n == Simd<T>::lanes)
+        store(end.c + at, x);
+      else
+        store_partial(end.c + at, x, n);
+    }
+  }
+}
+
+// Stores full tiles without an epilogue straight from registers, all others by way of the stack.
+template <class T, int kRows, int kVectors>
+XCORR_INLINE void end_tile(const typename Simd<T>::V (&sums)[kRows][kVectors], const TileEnd<T>& end) {
+  if (end.columns == kVectors * Simd<T>::lanes && !end.row_bias && !end.column_bias && !end.residual &&
+      !end.activation) {
+    if (!end.partial) {
+#pragma GCC unroll 16
+      for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; v++) store(end.c + m * end.c_stride + v * Simd<T>::lanes, sums[m][v]);
+    } else {
+#pragma GCC unroll 16
+      for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; v++)
+          store(end.c + m * end.c_stride + v * Simd<T>::lanes,
+                load(end.partial + m * end.partial_stride + v * Simd<T>::lanes) + sums[m][v]);
+    }
+    return;
+  }
+  alignas(64) T spilled[kRows * kVectors * Simd<T>::lanes];
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; v++) store(spilled + (m * kVectors + v) * Simd<T>::lanes, sums[m][v]);
+  finish_tile<T>(spilled, kVectors * Simd<T>::lanes, kRows, end);
+}
+
+// a packed as [depth][rows]; row k of b at b + k * b_stride.
+template <class T, int kRows, int kVectors>
+[[gnu::noinline]] void packed_tile(int64_t depth, const T* a, const T* b, int64_t b_stride, const TileEnd<T>& end) {
+  typename Simd<T>::V sums[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; v++) sums[m][v] = splat<T>(0);
+  for (int64_t k = 0; k < depth; k++) {
+    typename Simd<T>::V row[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; v++) row[v] = load(b + v * Simd<T>::lanes);
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; m++) {
+      const auto factor = set1(a[m]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
+    }
+    a += kRows;
+    b += b_stride;
+  }
+  end_tile<T, kRows, kVectors>(sums, end);
+}
+
+// a where it lies: element k of a segment of row m at a + segment.a + row_offset[m] + k * a_stride, its partner of b at
+// b + segment.b + k * b_stride. Segments are the rows of an image, the taps of a filter, or a single one.
+struct Segment {
+  int64_t a, b, depth;
+};
+struct Strided {
+  int64_t segments;
+  const Segment* segment;
+  const int64_t* row_offset;
+  int64_t a_stride;
+};
+template <class T, int kRows, int kVectors>
+[[gnu::noinline]] void strided_tile(const Strided& from, const T* a, const T* b, int64_t b_stride,
+                                    const TileEnd<T>& end) {
+  typename Simd<T>::V sums[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; v++) sums[m][v] = splat<T>(0);
+  const int64_t a_stride = from.a_stride;
+  for (int64_t s = 0; s < from.segments; s++) {
+    const Segment segment = from.segment[s];
+    const T* rows[kRows];
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; m++) rows[m] = a + segment.a + from.row_offset[m];
+    const T* p = b + segment.b;
+    const T* const stop = p + segment.depth * b_stride;
+    for (int64_t i = 0; p != stop; i += a_stride, p += b_stride) {
+      typename Simd<T>::V row[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v++) row[v] = load(p + v * Simd<T>::lanes);
+#pragma GCC unroll 16
+      for (int m = 0; m < kRows; m++) {
+        const auto factor = set1(rows[m][i]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
+      }
+    }
+  }
+  end_tile<T, kRows, kVectors>(sums, end);
+}
+
+// The tiles by the number of rows; one vector wide where that is enough.
+template <class T>
+struct Tiles {
+  using Packed = void (*)(int64_t, const T*, const T*, int64_t, const TileEnd<T>&);
+  using Unpacked = void (*)(const Strided&, const T*, const T*, int64_t, const TileEnd<T>&);
+  template <int kRows>
+  static Packed find_packed(int64_t rows, bool narrow) {
+    if constexpr (kRows > 1)
+      if (rows < kRows) return find_packed<kRows - 1>(rows, narrow);
+    return narrow ? packed_tile<T, kRows, 1> : packed_tile<T, kRows, Simd<T>::tile_vectors>;
+  }
+  template <int kRows>
+  static Unpacked find_strided(int64_t rows, bool narrow) {
+    if constexpr (kRows > 1)
+      if (rows < kRows) return find_strided<kRows - 1>(rows, narrow);
+    return narrow ? strided_tile<T, kRows, 1> : strided_tile<T, kRows, Simd<T>::tile_vectors>;
+  }
+};
+template <class T>
+typename Tiles<T>::Packed find_packed_tile(int64_t rows, int64_t columns) {
+  return Tiles<T>::template find_packed<Simd<T>::tile_rows>(rows, columns <= Simd<T>::lanes);
+}
+template <class T>
+typename Tiles<T>::Unpacked find_strided_tile(int64_t rows, int64_t columns) {
+  return Tiles<T>::template find_strided<Simd<T>::tile_rows>(rows, columns <= Simd<T>::lanes);
+}
+
+}  // namespace
+}  // namespace xcorr

@@ -1,0 +1,90 @@
+// Transposes in registers and the packing of gemm's operands.
+#pragma once
+#include "gemm_tile.inl"
+
+namespace xcorr {
+namespace {
+
+// a and b hold rows i and i + kStep of square blocks of 2 * kStep: exchanges the blocks' off-diagonal quarters.
+#define XCORR_LOW(l) ((l)&kStep ? N + (l)-kStep : (l))
+#define XCORR_HIGH(l) ((l)&kStep ? N + (l) : (l) + kStep)
+#define XCORR_LANES2(f) f(0), f(1)
+#define XCORR_LANES4(f) XCORR_LANES2(f), f(2), f(3)
+#define XCORR_LANES8(f) XCORR_LANES4(f), f(4), f(5), f(6), f(7)
+#define XCORR_LANES16(f) XCORR_LANES8(f), f(8), f(9), f(10), f(11), f(12), f(13), f(14), f(15)
+#define XCORR_EXCHANGE(n)                                             \
+  if constexpr (N == n) {                                             \
+    low = __builtin_shufflevector(a, b, XCORR_LANES##n(XCORR_LOW));   \
+    high = __builtin_shufflevector(a, b, XCORR_LANES##n(XCORR_HIGH)); \
+  }
+template <int N, int kStep, class V>
+XCORR_INLINE void exchange(V& a, V& b) {
+  V low, high;
+  XCORR_EXCHANGE(2) XCORR_EXCHANGE(4) XCORR_EXCHANGE(8) XCORR_EXCHANGE(16) a = low;
+  b = high;
+}
+
+// Transposes the square blocks of kCount x kCount that kCount vectors hold side by side (one block if kCount = N).
+template <int N, int kCount, int kStep = kCount / 2, class V>
+XCORR_INLINE void transpose_blocks(V (&rows)[kCount]) {
+  if constexpr (kStep > 0) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kCount; i++)
+      if ((i & kStep) == 0) exchange<N, kStep>(rows[i], rows[i + kStep]);
+    transpose_blocks<N, kCount, kStep / 2>(rows);
+  }
+}
+
+// to[j * to_stride + i] = from[i * from_stride + j] for i < rows, j < columns; for rows <= i < filled rows, 0.
+template <class T>
+[[gnu::noinline]] void transpose_matrix(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to,
+                                        int64_t to_stride, int64_t filled_rows) {
+  constexpr int N = Simd<T>::lanes;
+  for (int64_t i = 0; i < filled_rows; i += N) {
+    const int64_t height = smaller(N, rows - i);
+    const int width = int(smaller(N, filled_rows - i));
+    for (int64_t j = 0; j < columns; j += N) {
+      const int length = int(smaller(N, columns - j));
+      typename Simd<T>::V block[N];
+      if (height >= N && length == N) {
+#pragma GCC unroll 16
+        for (int r = 0; r < N; r++) block[r] = load(from + (i + r) * from_stride + j);
+      } else {
+#pragma GCC unroll 16
+        for (int r = 0; r < N; r++)
+          block[r] = r < height ? load_partial(from + (i + r) * from_stride + j, length) : splat<T>(0);
+      }
+      transpose_blocks<N, N>(block);
+      if (width == N && length == N) {
+#pragma GCC unroll 16
+        for (int r = 0; r < N; r++) store(to + (j + r) * to_stride + i, block[r]);
+      } else {
+#pragma GCC unroll 16
+        for (int r = 0; r < N; r++)
+          if (r < length) store_partial(to + (j + r) * to_stride + i, block[r], width);
+      }
+    }
+  }
+}
+
+// to[k * to_stride + j] = from[k * from_stride + j] for j < columns, 0 for columns <= j < filled_columns.
+template <class T>
+XCORR_INLINE void copy_rows(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride,
+                            int64_t filled_columns) {
+  constexpr int N = Simd<T>::lanes;
+  for (int64_t k = 0; k < rows; k++)
+    for (int64_t j = 0; j < filled_columns; j += N) {
+      const int64_t n = columns - j;
+      const auto v = n >= N  ? load(from + k * from_stride + j)
+                     : n > 0 ? load_partial(from + k * from_stride + j, int(n))
+                             : splat<T>(0);
+      const int64_t width = filled_columns - j;
+      if (width >= N)
+        store(to + k * to_stride + j, v);
+      else
+        store_partial(to + k * to_stride + j, v, int(width));
+    }
+}
+
+}  // namespace
+}  // namespace xcorr
