@@ -123,11 +123,11 @@ constexpr double kExp32[] = {0.5, 0.166666672, 0.041666463, 0.00833328627, 0.001
 XCORR_INLINE VectorF64 exp_tail(VectorF64 r) { return polynomial(r, kExp64); }
 XCORR_INLINE VectorF32 exp_tail(VectorF32 r) { return polynomial(r, kExp32); }
 
-// Beyond these, exp is 0 or infinite.
+// Beyond these, exp (and half of it) is 0 or infinite.
 template <class V>
 XCORR_INLINE V exp_range(V x) {
   constexpr bool is_double = sizeof(Element<V>) == 8;
-  return min(number<V>(is_double ? 710 : 89), max(number<V>(is_double ? -746 : -104), x));  // this order keeps NaN
+  return min(number<V>(is_double ? 712 : 91), max(number<V>(is_double ? -746 : -104), x));  // this order keeps NaN
 }
 
 // exp(x + low), |low| far below 1.
@@ -139,12 +139,18 @@ XCORR_INLINE V exp_sum(V x, V low) {
   return scale(fma(r * r, exp_tail(r), r) + number<V>(1), n);
 }
 
+// exp(x) * 2^power for a small whole power.
 template <class V>
-XCORR_INLINE V exp(V x) {
+XCORR_INLINE V exp_scaled(V x, double power) {
   x = exp_range(x);
   const V n = round_even(x * number<V>(kLog2E));
   const V r = fma(n, number<V>(-Ln2<V>::low), fma(n, number<V>(-Ln2<V>::high), x));
-  return scale(fma(r * r, exp_tail(r), r) + number<V>(1), n);
+  return scale(fma(r * r, exp_tail(r), r) + number<V>(1), n + number<V>(power));
+}
+
+template <class V>
+XCORR_INLINE V exp(V x) {
+  return exp_scaled(x, 0);
 }
 
 // exp(x) - 1 = 2^n (exp(r) - 1) + (2^n - 1), halved inside so that 2^1024 is never formed.
@@ -277,16 +283,16 @@ XCORR_INLINE V sigmoid(V x) {
 
 XCORR_INLINE VectorF64 sinh(VectorF64 x) {
   const VectorF64 size = abs(x), one = set1(1.0), half = set1(0.5);
-  // With t = exp(x) - 1: (t + t / (t + 1)) / 2; from 20 on exp(x) / 2, as the square of exp(x / 2).
+  // With t = exp(x) - 1: (t + t / (t + 1)) / 2; from 20 on exp(x) / 2.
   const VectorF64 t = expm1(min(set1(20.0), size));
   const VectorF64 near = half * (t + t / (t + one));
-  const VectorF64 root = exp_sum(size, set1(-0.6931471805599453));
-  const VectorF64 y = copysign(select(size < set1(20.0), near, root), x);
+  const VectorF64 far = exp_scaled(size, -1);
+  const VectorF64 y = copysign(select(size < set1(20.0), near, far), x);
   return select(size < set1(0x1p-30), x, select(x == x, y, x));
 }
 XCORR_INLINE VectorF64 cosh(VectorF64 x) {
   const VectorF64 size = abs(x);
-  const VectorF64 e = exp_sum(size, set1(-0.6931471805599453));  // exp(|x|) / 2
+  const VectorF64 e = exp_scaled(size, -1);
   return select(size < set1(20.0), e + set1(0.25) / e, e);
 }
 
@@ -447,7 +453,8 @@ XCORR_INLINE Arcsine arcsine(VectorF64 size) {
   const VectorF64 root = select(small, size, sqrt(z));
   const VectorF64 cut = as_float(as_int(root) & ~0xffffffffLL);
   const VectorF64 low = (z - cut * cut) / (root + cut);
-  return {small, select(small, root, cut), select(small, set1(0.0), low), root * z * polynomial(z, kAsin)};
+  return {small, select(small, root, cut), select(small | (root == set1(0.0)), set1(0.0), low),
+          root * z * polynomial(z, kAsin)};
 }
 XCORR_INLINE VectorF64 asin(VectorF64 x) {
   const VectorF64 size = abs(x);
@@ -497,11 +504,12 @@ XCORR_INLINE VectorF64 atan2(VectorF64 y, VectorF64 x) {
 
 // ---- erf and relatives ----
 
-// erf(x) / x in x^2 <= 1/4, and exp(x^2) erfc(x) (x + 3) in t = (x - 3) / (x + 3), x from 1/2 to 28 (10.5).
-constexpr double kErf64[] = {1.1283791670955126,     -0.37612638903183476,   0.11283791670925561,
-                             -0.026866170632954243,  0.0052239773740628955,  -0.0008548297842497417,
-                             0.00012053339321401695, -1.4845952533043799e-05, 1.4726897879477318e-06};
-constexpr double kErf32[] = {1.12837911, -0.376126081, 0.112828381, -0.0267581567, 0.00471992837};
+// erf(x) / x - 1 in x^2, |x| <= 0.85; and exp(x^2) erfc(x) (x + 3) in t = (x - 3) / (x + 3), x from 1/2 to 28 (10.5).
+constexpr double kErf64[] = {0.12837916709551257,     -0.37612638903183354,   0.11283791670932984,
+                             -0.026866170640324077,   0.005223977571880922,   -0.0008548323538026986,
+                             0.00012055191316163532,  -1.492194058243205e-05, 1.6399344415495229e-06,
+                             -1.5698546115329044e-07, 1.0679626639790295e-08};
+constexpr double kErf32[] = {0.128379165, -0.376125753, 0.112827696, -0.0268045496, 0.00505422987, -0.000633235206};
 constexpr double kErfc64[] = {1.0740069070883398,      -0.8833944531698836,    0.590228357104102,
                               -0.31046726190056556,    0.11952776128728124,    -0.026827234624552027,
                               -0.0012124166269937768,  0.0030340620023267726,  -0.0005483096947288679,
@@ -512,8 +520,8 @@ constexpr double kErfc64[] = {1.0740069070883398,      -0.8833944531698836,    0
                               -6.146349944599544e-09};
 constexpr double kErfc32[] = {1.07400692, -0.88339448, 0.59022826, -0.310466528, 0.119530171,
                               -0.0268351343, -0.00123312918, 0.00306355255, -0.000471547275, -0.000303535402};
-XCORR_INLINE VectorF64 erf_over_x(VectorF64 z) { return polynomial(z, kErf64); }
-XCORR_INLINE VectorF32 erf_over_x(VectorF32 z) { return polynomial(z, kErf32); }
+XCORR_INLINE VectorF64 erf_small(VectorF64 x) { return fma(x, polynomial(x * x, kErf64), x); }
+XCORR_INLINE VectorF32 erf_small(VectorF32 x) { return fma(x, polynomial(x * x, kErf32), x); }
 XCORR_INLINE VectorF64 erfc_scaled(VectorF64 t) { return polynomial(t, kErfc64); }
 XCORR_INLINE VectorF32 erfc_scaled(VectorF32 t) { return polynomial(t, kErfc32); }
 
@@ -545,7 +553,7 @@ template <class V>
 XCORR_INLINE V erf(V x) {
   const V size = abs(x), one = number<V>(1);
   const V large = one - erfc_large(size).value;
-  const V y = select(size < number<V>(0.5), size * erf_over_x(size * size), copysign(large, one));
+  const V y = select(size < number<V>(0.85), erf_small(size), copysign(large, one));
   return select(x == x, copysign(y, x), x);
 }
 
@@ -563,7 +571,7 @@ XCORR_INLINE Normal<V> normal_distribution(V x) {
   const V gaussian = exp_sum(-half * square, -half * square_low(size, square));
   const V bounded = max(scaled, half), q = one / (bounded + three);
   const V tail = half * (gaussian * (q * erfc_scaled((bounded - three) * q)));
-  const V near = half * (scaled * erf_over_x(scaled * scaled));
+  const V near = half * erf_small(scaled);
   const auto negative = x < number<V>(0);
   const V distribution = select(scaled < half, half + select(negative, -near, near), select(negative, tail, one - tail));
   return {select(x == x, distribution, x), gaussian};
@@ -661,7 +669,7 @@ XCORR_INLINE VectorF64 pow(VectorF64 x, VectorF64 y) {
   return __builtin_bit_cast(double, sign | exponent | (a & (hidden - 1)));
 }
 
-// The remainder of |x| by |y| with the sign of x. While the quotient is small, x - trunc(x / y) y is exact with an fma.
+// C's fmod: the sign of x. While the quotient is small, x - trunc(x / y) y is exact with an fma.
 XCORR_INLINE VectorF64 fmod(VectorF64 x, VectorF64 y) {
   const VectorF64 size = abs(x), divisor = abs(y);
   if constexpr (kFusedMultiplyAdd) {
@@ -675,6 +683,12 @@ XCORR_INLINE VectorF64 fmod(VectorF64 x, VectorF64 y) {
   VectorF64 r;
   for (int i = 0; i < Simd<double>::lanes; i++) r[i] = fmod_exact(x[i], y[i]);
   return r;
+}
+
+// Python's %: the sign of y.
+XCORR_INLINE VectorF64 remainder(VectorF64 x, VectorF64 y) {
+  const VectorF64 r = fmod(x, y), zero = set1(0.0);
+  return select((r != zero) & ((r < zero) != (y < zero)), r + y, r);
 }
 
 }  // namespace
