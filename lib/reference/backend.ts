@@ -1,7 +1,10 @@
 /** The reference backend: every kernel of abi.ts as plain loops in float64, rounded where results are stored. */
 
-import type { KernelName } from "../backend/abi.js";
-import type { Kernel } from "../backend/contract.js";
+import { type KernelName, kernels } from "../backend/abi.js";
+import { decodeSizes, type Kernel, type Operand } from "../backend/contract.js";
+import type { Backend } from "../backend/run.js";
+import { type DType, isFloating } from "../core/dtype.js";
+import { BackendError } from "../core/errors.js";
 import * as conv from "./conv.js";
 import * as copy from "./copy.js";
 import * as gemm from "./gemm.js";
@@ -58,4 +61,32 @@ export const reference: { readonly [K in KernelName]: Kernel<K> } = {
   rmsprop_step: optim.rmsprop_step,
   adagrad_step: optim.adagrad_step,
   nadam_step: optim.nadam_step,
+};
+
+const dtypesOf = { F: "float32 and float64", N: "float32, float64 and int32", A: "every dtype" } as const;
+
+function takes(types: "F" | "N" | "A", dtype: DType): boolean {
+  return types === "A" || isFloating(dtype) || (types === "N" && dtype === "int32");
+}
+
+/** The reference kernels behind `run`: what computes where no addon was built, and what `setBackend("reference")` picks. */
+export const referenceBackend: Backend = {
+  name: "reference",
+  run(kernel, dtype, sizes, operands) {
+    const [, types, names] = kernels[kernel];
+    if (!takes(types, dtype)) throw new BackendError(`${kernel} takes ${dtypesOf[types]}, but the call is ${dtype}`);
+    if (operands.length !== names.length) {
+      throw new BackendError(
+        `${kernel} takes ${names.length} operands (${names}), but the call brought ${operands.length}`,
+      );
+    }
+    const given = operands.map((t, i): Operand | null => {
+      if (t !== null) return { array: t.storage.array(t.dtype), offset: t.offset };
+      if (names[i]!.endsWith("?")) return null;
+      throw new BackendError(`${kernel} needs its operand ${names[i]}, but the call left it out`);
+    });
+    // One kernel's types cannot be told from its name at run time; the declaration of `reference` has checked them all.
+    const call = reference[kernel] as unknown as (sizes: object, operands: readonly unknown[], dtype: DType) => number;
+    return call(decodeSizes(kernel, sizes), given, dtype);
+  },
 };
