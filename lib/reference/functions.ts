@@ -7,10 +7,10 @@ type UnaryFunction = (x: number, p0: number, p1: number) => number;
 type BinaryFunction = (a: number, b: number, p0: number, p1: number) => number;
 
 function roundHalfToEven(x: number): number {
-  const below = Math.floor(x);
-  const rest = x - below;
-  if (rest === 0.5) return below % 2 === 0 ? below : below + 1;
-  return rest < 0.5 ? below : rest > 0.5 ? below + 1 : x;
+  if (!(Math.abs(x) < 2 ** 52)) return x; // an integer already, or NaN
+  // From 2^52 on float64 has no fractions, so the sum is rounded as float64 always rounds: half to even.
+  const rounded = Math.abs(x) + 2 ** 52 - 2 ** 52;
+  return x < 0 || Object.is(x, -0) ? -rounded : rounded;
 }
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
