@@ -12,7 +12,10 @@ const require = createRequire(import.meta.url);
 function candidates(): { readonly where: string; readonly load: () => Addon }[] {
   const platform = `@xcorr/${process.platform}-${process.arch}`;
   return [
-    { where: "the local build, build/Release/xcorr.node", load: () => require("../../build/Release/xcorr.node") as Addon },
+    {
+      where: "the local build, build/Release/xcorr.node",
+      load: () => require("../../build/Release/xcorr.node") as Addon,
+    },
     { where: `the package ${platform}`, load: () => require(platform) as Addon },
   ];
 }
@@ -37,7 +40,8 @@ export function loadNative(): LoadResult {
 }
 
 /** How to get the native kernels, for messages. */
-export const buildAdvice = "build them with `npm run build:native` (it needs a C++20 compiler such as g++ 11 and Python 3)";
+export const buildAdvice =
+  "build them with `npm run build:native` (it needs a C++20 compiler such as g++ 11 and Python 3)";
 
 /**
  * V8's collector as a function, for the memory pool: the engine offers it to contexts made while the flag is set. Node
@@ -46,7 +50,9 @@ export const buildAdvice = "build them with `npm run build:native` (it needs a C
 export function collector(): MemoryHooks["collect"] | undefined {
   try {
     v8.setFlagsFromString("--expose-gc");
-    const gc = vm.runInNewContext("gc") as ((options?: { type: "minor" | "major"; execution: "sync" }) => void) | undefined;
+    const gc = vm.runInNewContext("gc") as
+      | ((options?: { type: "minor" | "major"; execution: "sync" }) => void)
+      | undefined;
     v8.setFlagsFromString("--no-expose-gc");
     if (typeof gc !== "function") return undefined;
     return (all) => gc({ type: all ? "major" : "minor", execution: "sync" });

@@ -2,7 +2,16 @@ import { type DType, bytesPerElement, typeCode } from "../core/dtype.js";
 import { BackendError } from "../core/errors.js";
 import type { MemoryHooks } from "../core/memory.js";
 import type { Tensor } from "../core/tensor.js";
-import { binaryCodes, compareCodes, type KernelName, kernelNames, kernels, reduceCodes, sizesFields, unaryCodes } from "./abi.js";
+import {
+  binaryCodes,
+  compareCodes,
+  type KernelName,
+  kernelNames,
+  kernels,
+  reduceCodes,
+  sizesFields,
+  unaryCodes,
+} from "./abi.js";
 import type { Backend } from "./run.js";
 
 /** What the addon exports (native/addon). Only this file knows it. */

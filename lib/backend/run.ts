@@ -34,11 +34,17 @@ export function backend(): Backend {
 }
 
 /** Runs a kernel; returns 0 or 1 + the position of a bad index, which the op turns into its own message. */
-export function run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number {
+export function run(
+  kernel: KernelName,
+  dtype: DType,
+  sizes: readonly number[],
+  operands: readonly (Tensor | null)[],
+): number {
   const result = (active ?? backend()).run(kernel, dtype, sizes, operands);
   if (result === status.outOfMemory) {
-    throw new MemoryLimitError(`${kernel}: the system has no more memory for the kernel's working space; use a smaller batch`);
+    throw new MemoryLimitError(
+      `${kernel}: the system has no more memory for the kernel's working space; use a smaller batch`,
+    );
   }
   return result;
 }
-

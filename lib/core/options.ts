@@ -17,9 +17,7 @@ function distance(a: string, b: string): number {
 /** The known name that is nearest to a misspelt one. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const lower = name.toLowerCase().replaceAll("_", "");
-  const ranked = known
-    .map((k) => ({ k, d: distance(lower, k.toLowerCase()) }))
-    .sort((p, q) => p.d - q.d);
+  const ranked = known.map((k) => ({ k, d: distance(lower, k.toLowerCase()) })).sort((p, q) => p.d - q.d);
   const best = ranked[0];
   return best && best.d <= Math.max(2, Math.ceil(name.length / 2)) ? best.k : undefined;
 }
@@ -28,7 +26,9 @@ export function nearest(name: string, known: readonly string[]): string | undefi
 export function checkOptions(call: string, options: unknown, known: readonly string[]): void {
   if (options === undefined) return;
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new ArgumentError(`${call}: options must be an object such as { ${known[0] ?? ""} }, got ${describe(options)}`);
+    throw new ArgumentError(
+      `${call}: options must be an object such as { ${known[0] ?? ""} }, got ${describe(options)}`,
+    );
   }
   const proto = Object.getPrototypeOf(options) as unknown;
   if (proto !== Object.prototype && proto !== null) {
@@ -46,7 +46,13 @@ export function checkOptions(call: string, options: unknown, known: readonly str
 }
 
 /** A finite number, or an ArgumentError. */
-export function checkNumber(call: string, argument: string, value: unknown, least: number = -Infinity, most: number = Infinity): number {
+export function checkNumber(
+  call: string,
+  argument: string,
+  value: unknown,
+  least: number = -Infinity,
+  most: number = Infinity,
+): number {
   if (typeof value !== "number" || Number.isNaN(value) || value < least || value > most) {
     const range = least === -Infinity && most === Infinity ? "" : ` from ${least} to ${most}`;
     throw new ArgumentError(`${call}: ${argument} must be a number${range}, got ${describe(value)}`);
@@ -55,7 +61,13 @@ export function checkNumber(call: string, argument: string, value: unknown, leas
 }
 
 /** An integer in a range, or an ArgumentError. */
-export function checkInteger(call: string, argument: string, value: unknown, least: number, most: number = 2 ** 31 - 1): number {
+export function checkInteger(
+  call: string,
+  argument: string,
+  value: unknown,
+  least: number,
+  most: number = 2 ** 31 - 1,
+): number {
   if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most) {
     throw new ArgumentError(`${call}: ${argument} must be an integer from ${least} to ${most}, got ${describe(value)}`);
   }
@@ -63,9 +75,16 @@ export function checkInteger(call: string, argument: string, value: unknown, lea
 }
 
 /** One of a list of words, or an ArgumentError that lists them. */
-export function checkChoice<T extends string>(call: string, argument: string, value: unknown, choices: readonly T[]): T {
+export function checkChoice<T extends string>(
+  call: string,
+  argument: string,
+  value: unknown,
+  choices: readonly T[],
+): T {
   if (typeof value !== "string" || !choices.includes(value as T)) {
-    throw new ArgumentError(`${call}: ${argument} must be one of ${choices.map((c) => JSON.stringify(c)).join(", ")}, got ${describe(value)}`);
+    throw new ArgumentError(
+      `${call}: ${argument} must be one of ${choices.map((c) => JSON.stringify(c)).join(", ")}, got ${describe(value)}`,
+    );
   }
   return value as T;
 }

@@ -84,13 +84,19 @@ export function normalizeDim(name: string, dim: number, rank: number): number {
   const limit = Math.max(rank, 1); // a scalar has one virtual dimension
   if (!Number.isInteger(dim)) throw new ArgumentError(`${name}: dim must be an integer, got ${String(dim)}`);
   if (dim < -limit || dim >= limit) {
-    throw new IndexError(`${name}: dim ${dim} is out of range for a tensor of ${rank} dimensions (${-limit} to ${limit - 1})`);
+    throw new IndexError(
+      `${name}: dim ${dim} is out of range for a tensor of ${rank} dimensions (${-limit} to ${limit - 1})`,
+    );
   }
   return dim < 0 ? dim + limit : dim;
 }
 
 /** Several dimensions: none given means all; repeated ones are an error. */
-export function normalizeDims(name: string, dim: number | readonly number[] | null | undefined, rank: number): number[] {
+export function normalizeDims(
+  name: string,
+  dim: number | readonly number[] | null | undefined,
+  rank: number,
+): number[] {
   if (dim === undefined || dim === null) return Array.from({ length: rank }, (_, i) => i);
   const list = typeof dim === "number" ? [dim] : dim;
   const out = list.map((d) => normalizeDim(name, d, rank));
@@ -101,11 +107,14 @@ export function normalizeDims(name: string, dim: number | readonly number[] | nu
 /** Refuses what is not a list of sizes; returns a copy. */
 export function checkShape(name: string, shape: unknown): number[] {
   if (!Array.isArray(shape)) throw new ArgumentError(`${name}: shape must be a list of sizes, got ${describe(shape)}`);
-  if (shape.length > 8) throw new ShapeError(`${name}: tensors have at most 8 dimensions, shape ${format(shape)} has ${shape.length}`);
+  if (shape.length > 8)
+    throw new ShapeError(`${name}: tensors have at most 8 dimensions, shape ${format(shape)} has ${shape.length}`);
   let n = 1;
   for (const size of shape) {
     if (typeof size !== "number" || !Number.isInteger(size) || size < 0) {
-      throw new ArgumentError(`${name}: every size must be an integer of at least 0, got ${describe(size)} in ${format(shape)}`);
+      throw new ArgumentError(
+        `${name}: every size must be an integer of at least 0, got ${describe(size)} in ${format(shape)}`,
+      );
     }
     n *= Math.max(size, 1);
     if (n > maxElements) throw new ShapeError(`${name}: shape ${format(shape)} has more than 2^40 elements`);
@@ -119,7 +128,8 @@ export function describe(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
   if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint") return String(value);
   if (typeof value === "function") return `a function ${value.name}`;
-  if (Array.isArray(value)) return value.length > 12 ? `a list of ${value.length}` : `[${value.map(describe).join(", ")}]`;
+  if (Array.isArray(value))
+    return value.length > 12 ? `a list of ${value.length}` : `[${value.map(describe).join(", ")}]`;
   const name = (value as object).constructor?.name ?? "object";
   return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
 }

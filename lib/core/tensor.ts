@@ -122,7 +122,9 @@ export class Tensor<D extends DType = DType> {
   /** The value of a tensor with exactly one element: a number, or a boolean for bool tensors. */
   item(): D extends "bool" ? boolean : number {
     if (this.numel() !== 1) {
-      throw new ShapeError(`item: needs exactly one element, but the tensor is ${format(this.shape)}; index it, or use toArray()`);
+      throw new ShapeError(
+        `item: needs exactly one element, but the tensor is ${format(this.shape)}; index it, or use toArray()`,
+      );
     }
     const value = this.storage.array(this.dtype)[this.offset]!;
     return (this.dtype === "bool" ? value !== 0 : value) as D extends "bool" ? boolean : number;
@@ -154,7 +156,6 @@ export class Tensor<D extends DType = DType> {
   toString(): string {
     return `Tensor(${printed(this.toArray(), 7)}, ${format(this.shape)}, ${this.dtype}${this.requiresGrad ? ", requiresGrad" : ""})`;
   }
-
 }
 
 // How console.log shows a tensor (util.inspect.custom).
@@ -167,7 +168,8 @@ Object.defineProperty(Tensor.prototype, Symbol.for("nodejs.util.inspect.custom")
 /** Lists shortened for people: at most 8 entries of each, numbers to 4 decimals where they have more. */
 function printed(list: NestedList, indent: number): string {
   if (!Array.isArray(list)) {
-    if (typeof list === "number" && !Number.isInteger(list) && Math.abs(list) >= 1e-3 && Math.abs(list) < 1e6) return list.toFixed(4);
+    if (typeof list === "number" && !Number.isInteger(list) && Math.abs(list) >= 1e-3 && Math.abs(list) < 1e6)
+      return list.toFixed(4);
     return typeof list === "number" && !Number.isInteger(list) ? list.toPrecision(5) : String(list);
   }
   const shown = list.length > 8 ? [...list.slice(0, 4), "…", ...list.slice(-3)] : list;

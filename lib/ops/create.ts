@@ -19,11 +19,18 @@ export interface CreateOptions<D extends DType = DType> {
 const known = ["dtype", "requiresGrad"];
 
 /** @internal Reads create options; the dtype falls back to `fallback`. */
-export function createOptions<D extends DType>(call: string, options: CreateOptions<D>, fallback: DType, more: readonly string[] = []): D {
+export function createOptions<D extends DType>(
+  call: string,
+  options: CreateOptions<D>,
+  fallback: DType,
+  more: readonly string[] = [],
+): D {
   checkOptions(call, options, [...known, ...more]);
   const dtype = options.dtype ?? fallback;
   if (!isDType(dtype)) {
-    throw new DTypeError(`${call}: dtype must be "float32", "float64", "int32", "uint8" or "bool", got ${describe(dtype)}`);
+    throw new DTypeError(
+      `${call}: dtype must be "float32", "float64", "int32", "uint8" or "bool", got ${describe(dtype)}`,
+    );
   }
   return dtype as D;
 }
@@ -66,7 +73,9 @@ function fill(list: unknown, shape: Shape, depth: number, to: TypedArray, at: nu
   }
   if (!Array.isArray(list) || list.length !== shape[depth]) {
     const came = Array.isArray(list) ? `has ${list.length} entries` : `is ${describe(list)}`;
-    throw new ShapeError(`tensor: the lists are ragged: data${path} ${came}, but data${path.replace(/\d+\]$/, "0]")} has ${shape[depth]}`);
+    throw new ShapeError(
+      `tensor: the lists are ragged: data${path} ${came}, but data${path.replace(/\d+\]$/, "0]")} has ${shape[depth]}`,
+    );
   }
   for (let i = 0; i < list.length; i++) at = fill(list[i], shape, depth + 1, to, at, `${path}[${i}]`);
   return at;
@@ -109,12 +118,16 @@ export function tensor<T extends NestedList | TypedArray | Uint8ClampedArray, D 
   } else if (isTensor(data)) {
     throw new ArgumentError("tensor: the data is a tensor already; use clone() for a copy or detach() for a constant");
   } else {
-    throw new ArgumentError(`tensor: data must be a number, nested lists of numbers or a typed array, got ${describe(data)}`);
+    throw new ArgumentError(
+      `tensor: data must be a number, nested lists of numbers or a typed array, got ${describe(data)}`,
+    );
   }
   const dtype = createOptions<D>("tensor", options, fallback, ["shape"]);
   const shape = options.shape === undefined ? checkShape("tensor", found) : checkShape("tensor", options.shape);
   if (numel(shape) !== numel(found)) {
-    throw new ShapeError(`tensor: shape ${format(shape)} takes ${numel(shape)} values, but the data ${format(found)} has ${numel(found)}`);
+    throw new ShapeError(
+      `tensor: shape ${format(shape)} takes ${numel(shape)} values, but the data ${format(found)} has ${numel(found)}`,
+    );
   }
   const t = empty(shape, dtype);
   const array = t.storage.array(dtype);
@@ -129,13 +142,23 @@ export function tensor<T extends NestedList | TypedArray | Uint8ClampedArray, D 
 }
 
 /** A tensor over shared memory, without a copy: threads that hold the same buffer see the same values. */
-export function fromShared<D extends DType>(buffer: SharedArrayBuffer, shape: Shape, options: CreateOptions<D> & { byteOffset?: number } = {}): Tensor<D> {
+export function fromShared<D extends DType>(
+  buffer: SharedArrayBuffer,
+  shape: Shape,
+  options: CreateOptions<D> & { byteOffset?: number } = {},
+): Tensor<D> {
   const dtype = createOptions<D>("fromShared", options, "float32", ["byteOffset"]);
-  if (!(buffer instanceof SharedArrayBuffer)) throw new ArgumentError(`fromShared: needs a SharedArrayBuffer, got ${describe(buffer)}`);
+  if (!(buffer instanceof SharedArrayBuffer))
+    throw new ArgumentError(`fromShared: needs a SharedArrayBuffer, got ${describe(buffer)}`);
   const sizes = checkShape("fromShared", shape);
   const byteOffset = options.byteOffset ?? 0;
   const bytes = numel(sizes) * bytesPerElement(dtype);
-  if (!Number.isInteger(byteOffset) || byteOffset < 0 || byteOffset % bytesPerElement(dtype) !== 0 || byteOffset + bytes > buffer.byteLength) {
+  if (
+    !Number.isInteger(byteOffset) ||
+    byteOffset < 0 ||
+    byteOffset % bytesPerElement(dtype) !== 0 ||
+    byteOffset + bytes > buffer.byteLength
+  ) {
     throw new ShapeError(
       `fromShared: shape ${format(sizes)} ${dtype} at byte ${byteOffset} needs ${bytes} bytes (at a multiple of the element size), but the buffer has ${buffer.byteLength}`,
     );
@@ -145,9 +168,14 @@ export function fromShared<D extends DType>(buffer: SharedArrayBuffer, shape: Sh
 }
 
 /** All elements `value`. */
-export function full<D extends DType = "float32">(shape: Shape, value: number | boolean, options: CreateOptions<D> = {}): Tensor<D> {
+export function full<D extends DType = "float32">(
+  shape: Shape,
+  value: number | boolean,
+  options: CreateOptions<D> = {},
+): Tensor<D> {
   const dtype = createOptions<D>("full", options, "float32");
-  if (typeof value !== "number" && typeof value !== "boolean") throw new ArgumentError(`full: value must be a number, got ${describe(value)}`);
+  if (typeof value !== "number" && typeof value !== "boolean")
+    throw new ArgumentError(`full: value must be a number, got ${describe(value)}`);
   return finish(filled(checkShape("full", shape), dtype, Number(value)), options);
 }
 
@@ -172,7 +200,11 @@ export function onesLike<D extends DType>(t: Tensor<D>, options: CreateOptions<D
 }
 
 /** Elements equal to `value`, with the shape and dtype of `t`. */
-export function fullLike<D extends DType>(t: Tensor<D>, value: number | boolean, options: CreateOptions<D> = {}): Tensor<D> {
+export function fullLike<D extends DType>(
+  t: Tensor<D>,
+  value: number | boolean,
+  options: CreateOptions<D> = {},
+): Tensor<D> {
   return full(t.shape, value, { ...options, dtype: options.dtype ?? t.dtype });
 }
 
@@ -182,14 +214,20 @@ export function fullLike<D extends DType>(t: Tensor<D>, value: number | boolean,
  */
 export function arange<D extends DType = "float32">(end: number, options?: CreateOptions<D>): Tensor<D>;
 export function arange<D extends DType = "float32">(start: number, end: number, options?: CreateOptions<D>): Tensor<D>;
-export function arange<D extends DType = "float32">(start: number, end: number, step: number, options?: CreateOptions<D>): Tensor<D>;
+export function arange<D extends DType = "float32">(
+  start: number,
+  end: number,
+  step: number,
+  options?: CreateOptions<D>,
+): Tensor<D>;
 export function arange<D extends DType = "float32">(...given: (number | CreateOptions<D> | undefined)[]): Tensor<D> {
   const last = given.at(-1);
   const options = (typeof last === "object" ? given.pop() : {}) as CreateOptions<D>;
   const parts = given.filter((g) => g !== undefined);
   const [start, end, step] = parts.length === 1 ? [0, parts[0], 1] : [parts[0], parts[1], parts[2] ?? 1];
   for (const v of [start, end, step]) {
-    if (typeof v !== "number" || !Number.isFinite(v)) throw new ArgumentError(`arange: start, end and step must be finite numbers, got ${describe(v)}`);
+    if (typeof v !== "number" || !Number.isFinite(v))
+      throw new ArgumentError(`arange: start, end and step must be finite numbers, got ${describe(v)}`);
   }
   if (step === 0) throw new ArgumentError("arange: step must not be 0");
   const dtype = createOptions<D>("arange", options, "float32");
@@ -201,7 +239,12 @@ export function arange<D extends DType = "float32">(...given: (number | CreateOp
 }
 
 /** `count` numbers from `start` to `end`, both included, evenly spaced. */
-export function linspace<D extends DType = "float32">(start: number, end: number, count: number, options: CreateOptions<D> = {}): Tensor<D> {
+export function linspace<D extends DType = "float32">(
+  start: number,
+  end: number,
+  count: number,
+  options: CreateOptions<D> = {},
+): Tensor<D> {
   const dtype = createOptions<D>("linspace", options, "float32");
   const t = empty(checkShape("linspace", [count]), dtype);
   const array = t.storage.array(dtype);
@@ -211,11 +254,14 @@ export function linspace<D extends DType = "float32">(start: number, end: number
 }
 
 /** The identity matrix [rows, columns], ones on the diagonal. */
-export function eye<D extends DType = "float32">(rows: number, columns: number = rows, options: CreateOptions<D> = {}): Tensor<D> {
+export function eye<D extends DType = "float32">(
+  rows: number,
+  columns: number = rows,
+  options: CreateOptions<D> = {},
+): Tensor<D> {
   const dtype = createOptions<D>("eye", options, "float32");
   const t = filled(checkShape("eye", [rows, columns]), dtype, 0);
   const array = t.storage.array(dtype);
   for (let i = 0; i < Math.min(rows, columns); i++) array[i * columns + i] = 1;
   return finish(t, options);
 }
-

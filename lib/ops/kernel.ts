@@ -1,4 +1,12 @@
-import { type BinaryCode, binaryCodes, type CompareCode, compareCodes, maxRank, type UnaryCode, unaryCodes } from "../backend/abi.js";
+import {
+  type BinaryCode,
+  binaryCodes,
+  type CompareCode,
+  compareCodes,
+  maxRank,
+  type UnaryCode,
+  unaryCodes,
+} from "../backend/abi.js";
 import { run } from "../backend/run.js";
 import { type DType, isFloating, typeCode } from "../core/dtype.js";
 import { DTypeError, ShapeError } from "../core/errors.js";
@@ -64,7 +72,14 @@ export function unary<D extends DType>(op: UnaryCode, x: Tensor<D>, p0 = 0, p1 =
 }
 
 /** y = f(a, b; p0, p1) elementwise after broadcasting. */
-export function binary<D extends DType>(op: BinaryCode, a: Tensor<D>, b: Tensor<D>, p0 = 0, p1 = 0, name: string = op): Tensor<D> {
+export function binary<D extends DType>(
+  op: BinaryCode,
+  a: Tensor<D>,
+  b: Tensor<D>,
+  p0 = 0,
+  p1 = 0,
+  name: string = op,
+): Tensor<D> {
   const shape = broadcastShapes(name, a.shape, b.shape);
   const y = empty(shape, a.dtype);
   run("binary", a.dtype, binarySizes(binaryNumber[op], shape, a, b, p0, p1), [a, b, y]);
@@ -113,7 +128,9 @@ export function floating(name: string, argument: string, t: Tensor): void {
 /** Refuses a tensor of the wrong rank. */
 export function ofRank(name: string, argument: string, t: Tensor, rank: number, layout: string): void {
   if (t.shape.length !== rank) {
-    throw new ShapeError(`${name}: ${argument} must have ${rank} dimensions ${layout}, but it is ${named("", t).trim()}`);
+    throw new ShapeError(
+      `${name}: ${argument} must have ${rank} dimensions ${layout}, but it is ${named("", t).trim()}`,
+    );
   }
 }
 
@@ -121,4 +138,3 @@ export function ofRank(name: string, argument: string, t: Tensor, rank: number, 
 export function around(shape: Shape, dim: number): { outer: number; count: number; inner: number } {
   return { outer: numel(shape.slice(0, dim)), count: shape[dim] ?? 1, inner: numel(shape.slice(dim + 1)) };
 }
-

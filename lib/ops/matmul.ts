@@ -17,7 +17,8 @@ function layout(t: Tensor): { t: Tensor; transposed: boolean } {
   if (t.isContiguous()) return { t, transposed: false };
   const [batch, rows, columns] = t.shape as [number, number, number];
   const [b, r, c] = t.strides as [number, number, number];
-  const tight = (step: number, size: number, other: number): boolean => (size === 1 || step === 1) && (batch === 1 || b === rows * columns) && other >= 0;
+  const tight = (step: number, size: number, other: number): boolean =>
+    (size === 1 || step === 1) && (batch === 1 || b === rows * columns) && other >= 0;
   if (tight(r, rows, c) && (columns === 1 || c === rows)) return { t, transposed: true };
   return { t: copied(t), transposed: false };
 }
@@ -36,8 +37,17 @@ const gemmOp: Op<"a" | "b" | "bias", GemmOptions> = defineOp<"a" | "b" | "bias",
     const n = b!.shape[transB ? 1 : 2]!;
     const y = empty([batch, m, n], a!.dtype);
     const sizes = [
-      batch, m, n, k, Number(transA !== p.transposed), Number(transB !== q.transposed),
-      a!.shape[0] === 1 ? 0 : m * k, b!.shape[0] === 1 ? 0 : k * n, 0, bias ? 2 : 0, 0,
+      batch,
+      m,
+      n,
+      k,
+      Number(transA !== p.transposed),
+      Number(transB !== q.transposed),
+      a!.shape[0] === 1 ? 0 : m * k,
+      b!.shape[0] === 1 ? 0 : k * n,
+      0,
+      bias ? 2 : 0,
+      0,
     ];
     run("gemm", a!.dtype, sizes, [p.t, q.t, bias ?? null, y]);
     if (p.t !== a) p.t.dispose();
@@ -50,7 +60,9 @@ const gemmOp: Op<"a" | "b" | "bias", GemmOptions> = defineOp<"a" | "b" | "bias",
       formula: (c) => {
         const { transA, transB } = c.options;
         const b = c.input("b");
-        const da = transA ? gemm(b, c.dy, { transA: transB, transB: true }) : gemm(c.dy, b, { transA: false, transB: !transB });
+        const da = transA
+          ? gemm(b, c.dy, { transA: transB, transB: true })
+          : gemm(c.dy, b, { transA: false, transB: !transB });
         return sumTo(da, c.shape("a"));
       },
     },
@@ -59,7 +71,9 @@ const gemmOp: Op<"a" | "b" | "bias", GemmOptions> = defineOp<"a" | "b" | "bias",
       formula: (c) => {
         const { transA, transB } = c.options;
         const a = c.input("a");
-        const db = transB ? gemm(c.dy, a, { transA: true, transB: transA }) : gemm(a, c.dy, { transA: !transA, transB: false });
+        const db = transB
+          ? gemm(c.dy, a, { transA: true, transB: transA })
+          : gemm(a, c.dy, { transA: !transA, transB: false });
         return sumTo(db, c.shape("b"));
       },
     },
@@ -72,7 +86,11 @@ const gemmOp: Op<"a" | "b" | "bias", GemmOptions> = defineOp<"a" | "b" | "bias",
     { inputs: { a: [3, 17, 2], b: [1, 17, 5], bias: [5] }, options: { transA: true, transB: false } },
     { inputs: { a: [2, 0, 3], b: [2, 3, 4], bias: null }, options: { transA: false, transB: false } },
     { inputs: { a: [1, 2, 0], b: [1, 0, 4], bias: [4] }, options: { transA: false, transB: false } },
-    { inputs: { a: [1, 37, 70], b: [1, 41, 70], bias: [41] }, options: { transA: false, transB: true }, skip: ["gradcheck", "gradgradcheck"] }, // large: parity only
+    {
+      inputs: { a: [1, 37, 70], b: [1, 41, 70], bias: [41] },
+      options: { transA: false, transB: true },
+      skip: ["gradcheck", "gradgradcheck"],
+    }, // large: parity only
   ],
 });
 
@@ -99,27 +117,36 @@ function asBatch(t: Tensor, batchShape: Shape): Tensor {
 export function matmul<D extends DType>(a: Tensor<D>, b: Tensor<D>): Tensor<D> {
   floating("matmul", "a", a);
   sameDType("matmul", "a", a, "b", b);
-  if (a.rank === 0 || b.rank === 0) throw new ShapeError(`matmul: a ${format(a.shape)} and b ${format(b.shape)} need at least one dimension; use mul for scalars`);
+  if (a.rank === 0 || b.rank === 0)
+    throw new ShapeError(
+      `matmul: a ${format(a.shape)} and b ${format(b.shape)} need at least one dimension; use mul for scalars`,
+    );
   const left: Tensor = a.rank === 1 ? unsqueeze(a, 0) : a;
   const right: Tensor = b.rank === 1 ? unsqueeze(b, 1) : b;
   const inner = left.shape.at(-1)!;
   const rows = right.shape.at(-2)!;
   if (inner !== rows) {
-    throw new ShapeError(`matmul: a ${format(a.shape)} has ${inner} columns, so b needs ${inner} rows, but b is ${format(b.shape)}`);
+    throw new ShapeError(
+      `matmul: a ${format(a.shape)} has ${inner} columns, so b needs ${inner} rows, but b is ${format(b.shape)}`,
+    );
   }
   let y: Tensor;
   if (left.rank > 2 && right.rank === 2) {
     // One product instead of many: the batches of a are more rows.
-    const flat = gemm(reshape(left, [1, numel(left.shape.slice(0, -1)), inner]), unsqueeze(right, 0), { transA: false, transB: false });
+    const flat = gemm(reshape(left, [1, numel(left.shape.slice(0, -1)), inner]), unsqueeze(right, 0), {
+      transA: false,
+      transB: false,
+    });
     y = reshape(flat, [...left.shape.slice(0, -1), right.shape[1]!]);
   } else {
     const batchShape = broadcastShapes("matmul", left.shape.slice(0, -2), right.shape.slice(0, -2));
     const product = gemm(asBatch(left, batchShape), asBatch(right, batchShape), { transA: false, transB: false });
-    y = reshape(numel(batchShape) > 1 && product.shape[0] === 1 ? expand(product, [numel(batchShape), ...product.shape.slice(1)]) : product, [
-      ...batchShape,
-      left.shape.at(-2)!,
-      right.shape.at(-1)!,
-    ]);
+    y = reshape(
+      numel(batchShape) > 1 && product.shape[0] === 1
+        ? expand(product, [numel(batchShape), ...product.shape.slice(1)])
+        : product,
+      [...batchShape, left.shape.at(-2)!, right.shape.at(-1)!],
+    );
   }
   if (b.rank === 1) y = squeeze(y, -1);
   if (a.rank === 1) y = squeeze(y, b.rank === 1 ? -1 : -2);
@@ -135,17 +162,25 @@ export function matmul<D extends DType>(a: Tensor<D>, b: Tensor<D>): Tensor<D> {
 export function linear<D extends DType>(x: Tensor<D>, weight: Tensor<D>, bias: Tensor<D> | null = null): Tensor<D> {
   floating("linear", "x", x);
   sameDType("linear", "x", x, "weight", weight);
-  if (weight.rank !== 2) throw new ShapeError(`linear: weight must be [outFeatures, inFeatures], but it is ${format(weight.shape)}`);
+  if (weight.rank !== 2)
+    throw new ShapeError(`linear: weight must be [outFeatures, inFeatures], but it is ${format(weight.shape)}`);
   const [outFeatures, inFeatures] = weight.shape as [number, number];
   if (x.rank === 0 || x.shape.at(-1) !== inFeatures) {
-    throw new ShapeError(`linear: weight ${format(weight.shape)} takes ${inFeatures} features in the last dimension of x, but x is ${format(x.shape)}`);
+    throw new ShapeError(
+      `linear: weight ${format(weight.shape)} takes ${inFeatures} features in the last dimension of x, but x is ${format(x.shape)}`,
+    );
   }
   if (bias !== null) {
     sameDType("linear", "x", x, "bias", bias);
-    if (bias.rank !== 1 || bias.shape[0] !== outFeatures) throw new ShapeError(`linear: bias must be [${outFeatures}], but it is ${format(bias.shape)}`);
+    if (bias.rank !== 1 || bias.shape[0] !== outFeatures)
+      throw new ShapeError(`linear: bias must be [${outFeatures}], but it is ${format(bias.shape)}`);
   }
   const rows = numel(x.shape.slice(0, -1));
-  const y = gemm(reshape(x, [1, rows, inFeatures]) as Tensor, unsqueeze(weight, 0) as Tensor, { transA: false, transB: true }, bias);
+  const y = gemm(
+    reshape(x, [1, rows, inFeatures]) as Tensor,
+    unsqueeze(weight, 0) as Tensor,
+    { transA: false, transB: true },
+    bias,
+  );
   return reshape(y, [...x.shape.slice(0, -1), outFeatures]) as Tensor<D>;
 }
-

@@ -19,7 +19,9 @@ export type Operand = Tensor | number;
 export function promoted(name: string, a: Tensor, b: Tensor): [Tensor, Tensor] {
   if (a.dtype !== b.dtype) {
     if (isFloating(a.dtype) && isFloating(b.dtype)) {
-      throw new DTypeError(`${name}: ${named("a", a)} and ${named("b", b)} must have the same dtype; convert one with .to("${a.dtype}")`);
+      throw new DTypeError(
+        `${name}: ${named("a", a)} and ${named("b", b)} must have the same dtype; convert one with .to("${a.dtype}")`,
+      );
     }
     if (isFloating(a.dtype)) return [a, cast(b, a.dtype)];
     if (isFloating(b.dtype)) return [cast(a, b.dtype), b];
@@ -49,7 +51,10 @@ export function operands(name: string, a: unknown, b: unknown): [Tensor, Tensor]
 }
 
 const pair = (low = 0.5, high = 2): readonly Sample<"a" | "b", undefined>[] => {
-  const u = (shape: readonly number[]): SampleInput => (r) => r.uniform(shape, low, high);
+  const u =
+    (shape: readonly number[]): SampleInput =>
+    (r) =>
+      r.uniform(shape, low, high);
   return [
     { inputs: { a: u([3, 4]), b: u([3, 4]) } },
     { inputs: { a: u([2, 1, 5]), b: u([3, 1]) } },
@@ -65,7 +70,10 @@ const addOp = defineOp<"a" | "b">({
   grad: { a: { formula: (c) => sumTo(c.dy, c.shape("a")) }, b: { formula: (c) => sumTo(c.dy, c.shape("b")) } },
   samples: () => pair(-1, 1),
   refusals: () => [
-    { call: () => add(filled([2, 3], "float32", 0), filled([4], "float32", 0)), message: /add: shapes \[2, 3\] and \[4\] do not broadcast/ },
+    {
+      call: () => add(filled([2, 3], "float32", 0), filled([4], "float32", 0)),
+      message: /add: shapes \[2, 3\] and \[4\] do not broadcast/,
+    },
     { call: () => add(filled([2], "float32", 0), filled([2], "float64", 0)), message: /add: .*same dtype/ },
   ],
 });
@@ -185,7 +193,9 @@ function defineUnary(name: UnaryCode, given: UnaryDefinition): <D extends DType>
       { inputs: { x: [0] } },
     ],
     refusals: () =>
-      integers ? [] : [{ call: () => call(filled([2], "int32", 1)), message: new RegExp(`${name}: .*float32 or float64`) }],
+      integers
+        ? []
+        : [{ call: () => call(filled([2], "int32", 1)), message: new RegExp(`${name}: .*float32 or float64`) }],
   });
   const call = <D extends DType>(x: Tensor<D>): Tensor<D> => {
     if (!isTensor(x)) throw new ArgumentError(`${name}: x must be a tensor, got ${describe(x)}`);
@@ -201,13 +211,25 @@ type Unary = <D extends DType>(x: Tensor<D>) => Tensor<D>;
 /** -x. */
 export const neg: Unary = defineUnary("neg", { reads: [], grad: (c) => neg(c.dy), integers: true });
 /** |x|; the derivative at 0 is 0. */
-export const abs: Unary = defineUnary("abs", { reads: ["x"], grad: (c) => mul(c.dy, sign(c.input("x"))), integers: true });
+export const abs: Unary = defineUnary("abs", {
+  reads: ["x"],
+  grad: (c) => mul(c.dy, sign(c.input("x"))),
+  integers: true,
+});
 /** -1, 0 or 1; the derivative is 0. */
 export const sign: Unary = defineUnary("sign", { reads: [], grad: (c) => mul(c.dy, 0), integers: true });
 /** x * x. */
-export const square: Unary = defineUnary("square", { reads: ["x"], grad: (c) => mul(c.dy, mul(c.input("x"), 2)), integers: true });
+export const square: Unary = defineUnary("square", {
+  reads: ["x"],
+  grad: (c) => mul(c.dy, mul(c.input("x"), 2)),
+  integers: true,
+});
 /** The square root; NaN below 0. */
-export const sqrt: Unary = defineUnary("sqrt", { reads: ["output"], grad: (c) => div(c.dy, mul(c.output(), 2)), low: 0.3 });
+export const sqrt: Unary = defineUnary("sqrt", {
+  reads: ["output"],
+  grad: (c) => div(c.dy, mul(c.output(), 2)),
+  low: 0.3,
+});
 /** 1 / sqrt(x). */
 export const rsqrt: Unary = defineUnary("rsqrt", {
   reads: ["output"],
@@ -215,19 +237,40 @@ export const rsqrt: Unary = defineUnary("rsqrt", {
   low: 0.3,
 });
 /** 1 / x. */
-export const reciprocal: Unary = defineUnary("reciprocal", { reads: ["output"], grad: (c) => neg(mul(c.dy, square(c.output()))), low: 0.3 });
+export const reciprocal: Unary = defineUnary("reciprocal", {
+  reads: ["output"],
+  grad: (c) => neg(mul(c.dy, square(c.output()))),
+  low: 0.3,
+});
 export const exp: Unary = defineUnary("exp", { reads: ["output"], grad: (c) => mul(c.dy, c.output()) });
 /** exp(x) - 1, accurate near 0. */
 export const expm1: Unary = defineUnary("expm1", { reads: ["output"], grad: (c) => mul(c.dy, add(c.output(), 1)) });
 /** The natural logarithm; -Infinity at 0, NaN below. */
 export const log: Unary = defineUnary("log", { reads: ["x"], grad: (c) => div(c.dy, c.input("x")), low: 0.3 });
 /** log(1 + x), accurate near 0. */
-export const log1p: Unary = defineUnary("log1p", { reads: ["x"], grad: (c) => div(c.dy, add(c.input("x"), 1)), low: -0.5 });
-export const log2: Unary = defineUnary("log2", { reads: ["x"], grad: (c) => div(c.dy, mul(c.input("x"), Math.LN2)), low: 0.3 });
-export const log10: Unary = defineUnary("log10", { reads: ["x"], grad: (c) => div(c.dy, mul(c.input("x"), Math.LN10)), low: 0.3 });
+export const log1p: Unary = defineUnary("log1p", {
+  reads: ["x"],
+  grad: (c) => div(c.dy, add(c.input("x"), 1)),
+  low: -0.5,
+});
+export const log2: Unary = defineUnary("log2", {
+  reads: ["x"],
+  grad: (c) => div(c.dy, mul(c.input("x"), Math.LN2)),
+  low: 0.3,
+});
+export const log10: Unary = defineUnary("log10", {
+  reads: ["x"],
+  grad: (c) => div(c.dy, mul(c.input("x"), Math.LN10)),
+  low: 0.3,
+});
 export const sin: Unary = defineUnary("sin", { reads: ["x"], grad: (c) => mul(c.dy, cos(c.input("x"))) });
 export const cos: Unary = defineUnary("cos", { reads: ["x"], grad: (c) => neg(mul(c.dy, sin(c.input("x")))) });
-export const tan: Unary = defineUnary("tan", { reads: ["output"], grad: (c) => mul(c.dy, add(square(c.output()), 1)), low: -1, high: 1 });
+export const tan: Unary = defineUnary("tan", {
+  reads: ["output"],
+  grad: (c) => mul(c.dy, add(square(c.output()), 1)),
+  low: -1,
+  high: 1,
+});
 export const asin: Unary = defineUnary("asin", {
   reads: ["x"],
   grad: (c) => mul(c.dy, rsqrt(sub(1, square(c.input("x"))))),
@@ -256,4 +299,3 @@ export const ceil: Unary = defineUnary("ceil", { reads: [], grad: (c) => mul(c.d
 export const round: Unary = defineUnary("round", { reads: [], grad: (c) => mul(c.dy, 0) });
 /** Rounds towards 0. */
 export const trunc: Unary = defineUnary("trunc", { reads: [], grad: (c) => mul(c.dy, 0) });
-

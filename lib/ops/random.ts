@@ -94,9 +94,17 @@ export interface RandomOptions<D extends FloatDType = FloatDType> extends Create
   readonly generator?: Generator;
 }
 
-function random<D extends FloatDType>(call: string, kind: RandomCode, shape: Shape, p0: number, p1: number, options: RandomOptions<D>): Tensor<D> {
+function random<D extends FloatDType>(
+  call: string,
+  kind: RandomCode,
+  shape: Shape,
+  p0: number,
+  p1: number,
+  options: RandomOptions<D>,
+): Tensor<D> {
   const dtype = createOptions<D>(call, options, "float32", ["generator"]);
-  if (dtype !== "float32" && dtype !== "float64") throw new DTypeError(`${call}: dtype must be float32 or float64, got ${dtype}`);
+  if (dtype !== "float32" && dtype !== "float64")
+    throw new DTypeError(`${call}: dtype must be float32 or float64, got ${dtype}`);
   const t = empty(checkShape(call, shape), dtype);
   (options.generator ?? defaultGenerator).fill(kind, t, p0, p1);
   return finish(t, options) as Tensor<D>;
@@ -108,7 +116,12 @@ export function rand<D extends FloatDType = "float32">(shape: Shape, options: Ra
 }
 
 /** Uniform numbers in [low, high). */
-export function uniform<D extends FloatDType = "float32">(shape: Shape, low: number, high: number, options: RandomOptions<D> = {}): Tensor<D> {
+export function uniform<D extends FloatDType = "float32">(
+  shape: Shape,
+  low: number,
+  high: number,
+  options: RandomOptions<D> = {},
+): Tensor<D> {
   if (!(low <= high)) throw new ArgumentError(`uniform: low must not be above high, got ${low} and ${high}`);
   return random("uniform", "uniform", shape, low, high, options);
 }
@@ -119,19 +132,33 @@ export function randn<D extends FloatDType = "float32">(shape: Shape, options: R
 }
 
 /** Normal numbers with the given mean and standard deviation. */
-export function normal<D extends FloatDType = "float32">(shape: Shape, mean: number, deviation: number, options: RandomOptions<D> = {}): Tensor<D> {
+export function normal<D extends FloatDType = "float32">(
+  shape: Shape,
+  mean: number,
+  deviation: number,
+  options: RandomOptions<D> = {},
+): Tensor<D> {
   if (!(deviation >= 0)) throw new ArgumentError(`normal: deviation must be at least 0, got ${deviation}`);
   return random("normal", "normal", shape, mean, deviation, options);
 }
 
 /** 1 with probability `p`, else 0. */
-export function bernoulli<D extends FloatDType = "float32">(shape: Shape, p: number, options: RandomOptions<D> = {}): Tensor<D> {
+export function bernoulli<D extends FloatDType = "float32">(
+  shape: Shape,
+  p: number,
+  options: RandomOptions<D> = {},
+): Tensor<D> {
   if (!(p >= 0 && p <= 1)) throw new ArgumentError(`bernoulli: p must be a probability from 0 to 1, got ${p}`);
   return random("bernoulli", "bernoulli", shape, p, 0, options);
 }
 
 /** Integers in [low, high), int32. */
-export function randint(low: number, high: number, shape: Shape, options: { generator?: Generator } = {}): Tensor<"int32"> {
+export function randint(
+  low: number,
+  high: number,
+  shape: Shape,
+  options: { generator?: Generator } = {},
+): Tensor<"int32"> {
   checkInteger("randint", "low", low, -(2 ** 31));
   checkInteger("randint", "high", high, low + 1);
   const t = random("randint", "uniform", shape, low, high, { ...options, dtype: "float64" });

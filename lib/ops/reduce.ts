@@ -29,7 +29,12 @@ export function reduceDims(op: ReduceCode, x: Tensor, dims: readonly number[]): 
     const shape = current.shape.map((s, i) => (i >= first && i <= last ? 1 : s));
     const y = empty(shape, current.dtype);
     const count = numel(current.shape.slice(first, last + 1));
-    const sizes = [reduceCodes.indexOf(op), numel(current.shape.slice(0, first)), count, numel(current.shape.slice(last + 1))];
+    const sizes = [
+      reduceCodes.indexOf(op),
+      numel(current.shape.slice(0, first)),
+      count,
+      numel(current.shape.slice(last + 1)),
+    ];
     run("reduce", current.dtype, sizes, [current, y]);
     if (current !== x && current.storage !== x.storage) current.dispose();
     current = y;
@@ -76,9 +81,14 @@ function reduceCopy(x: Tensor): Tensor {
 }
 
 /** @internal Reads the dims and keepdim of a reduction's options (or a dim given directly). */
-export function reduceOptions(call: string, x: Tensor, options: ReduceOptions | number | readonly number[] = {}): { dims: number[]; keepdim: boolean } {
+export function reduceOptions(
+  call: string,
+  x: Tensor,
+  options: ReduceOptions | number | readonly number[] = {},
+): { dims: number[]; keepdim: boolean } {
   if (!isTensor(x)) throw new ArgumentError(`${call}: x must be a tensor, got ${describe(x)}`);
-  const given: ReduceOptions = typeof options === "number" || Array.isArray(options) ? { dim: options as number } : (options as ReduceOptions);
+  const given: ReduceOptions =
+    typeof options === "number" || Array.isArray(options) ? { dim: options as number } : (options as ReduceOptions);
   checkOptions(call, given, ["dim", "keepdim"]);
   return { dims: x.rank === 0 ? [] : normalizeDims(call, given.dim, x.rank), keepdim: given.keepdim ?? false };
 }
@@ -104,4 +114,3 @@ installSumTo((x, shape) => {
   const dims = x.shape.map((_, i) => i).filter((i) => i < lead || (shape[i - lead] === 1 && x.shape[i] !== 1));
   return reshape(dims.length === 0 ? x : sumOp([x], { dims, keepdim: false }), shape);
 });
-
