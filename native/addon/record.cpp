@@ -1,0 +1,65 @@
+#include "record.h"
+
+namespace xcorr {
+
+int64_t read_record(const Environment& environment, const double* numbers, int64_t length, Record* record,
+                    Text* error) {
+  if (length < kHeader) {
+    error->print("a call of %lld numbers has no header", (long long)length);
+    return 0;
+  }
+  const double slots = numbers[2], parameters = numbers[3];
+  if (!(slots >= 0 && slots <= kMostSlots && parameters >= 0 && parameters <= kMostParameters) || slots != (int)slots ||
+      parameters != (int)parameters) {
+    error->print("no kernel takes %g sizes and %g operands", slots, parameters);
+    return 0;
+  }
+  const int count = (int)parameters;
+  const int64_t used = kHeader + (int64_t)slots + 2 * count;
+  if (used > length) {
+    error->print("a call of %lld numbers ends after %lld", (long long)used, (long long)length);
+    return 0;
+  }
+  const double* sizes = numbers + kHeader;
+  const double* places = sizes + (int)slots;
+  bool given[kMostParameters] = {};
+  for (int i = 0; i < count; i++) given[i] = places[2 * i] != -1;
+  if (!decode(numbers[0], numbers[1], sizes, slots, parameters, given, &record->call, error)) return 0;
+
+  for (int i = 0; i < count; i++) {
+    record->operands[i] = nullptr;
+    record->blocks[i] = nullptr;
+    if (!given[i]) continue;
+    const double id = places[2 * i], offset = places[2 * i + 1];
+    const Region& region = record->call.region[i];
+    const char* kernel = kKernel[record->call.kernel].name;
+    const char* name = kKernel[record->call.kernel].parameter[i].name;
+    const int64_t blocks = (int64_t)environment.blocks.size();
+    if (!(id >= 0 && id < (double)blocks) || id != (double)(int64_t)id || !environment.blocks[(int64_t)id]) {
+      error->print("%s: operand %s names block %g, which is not registered", kernel, name, id);
+      return 0;
+    }
+    Block* block = environment.blocks[(int64_t)id];
+    if (!(offset >= 0 && offset <= (double)block->bytes) || offset != (double)(int64_t)offset) {
+      error->print("%s: operand %s starts at byte %g of a block of %lld", kernel, name, offset,
+                   (long long)block->bytes);
+      return 0;
+    }
+    const int64_t start = (int64_t)offset;
+    if (start + region.low < 0 || start + region.high > block->bytes) {
+      error->print("%s: operand %s reaches from byte %lld to %lld of a block of %lld", kernel, name,
+                   (long long)(start + region.low), (long long)(start + region.high), (long long)block->bytes);
+      return 0;
+    }
+    unsigned char* first = block->data + start;
+    if (reinterpret_cast<uintptr_t>(first) % (unsigned)region.element_bytes) {
+      error->print("%s: operand %s at byte %lld is not aligned to its elements", kernel, name, (long long)start);
+      return 0;
+    }
+    record->operands[i] = first;
+    record->blocks[i] = block;
+  }
+  return used;
+}
+
+}  // namespace xcorr

@@ -1,0 +1,23 @@
+// A call as doubles, the form in which TypeScript passes it:
+//
+//   [0] kernel number (its line in abi.h)   [1] element type   [2] number of sizes   [3] number of operands
+//   sizes, flat, in the order of abi.h, then per operand: block id (-1: not given), byte offset in the block
+#pragma once
+
+#include "environment.h"
+
+namespace xcorr {
+
+constexpr int kHeader = 4;
+
+struct Record {
+  Call call;
+  void* operands[kMostParameters];
+  Block* blocks[kMostParameters];  // null where not given
+};
+
+// Decodes the record in numbers[0, length) and checks everything that a kernel relies on: abi.h's rules (checks.h) and
+// that each operand's elements lie in its block, aligned. Doubles of the record, or 0 after printing what is wrong.
+int64_t read_record(const Environment& environment, const double* numbers, int64_t length, Record* record, Text* error);
+
+}  // namespace xcorr

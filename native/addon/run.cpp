@@ -1,0 +1,20 @@
+#include "record.h"
+#include "values.h"
+
+namespace xcorr {
+
+// run(): number. Runs the call at the start of the call buffer and returns its status. The only function on the way of
+// every operation: it reads no JavaScript value and makes one.
+napi_value run_call(napi_env env, napi_callback_info info) {
+  void* data = nullptr;
+  napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data);
+  const Environment* environment = static_cast<const Environment*>(data);
+  if (!environment->calls) return throw_type_error(env, "run needs a call buffer: attach() one first");
+  Record record;
+  Text error;
+  if (!read_record(*environment, environment->calls, environment->calls_length, &record, &error))
+    return throw_error(env, error);
+  return number(env, (double)run(record.call, environment->settings, record.operands));
+}
+
+}  // namespace xcorr
