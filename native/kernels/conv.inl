@@ -1,30 +1,67 @@
 // Convolution, its input gradient and its weight gradient: which algorithm takes which shape.
 //
 // The list, in order; the first whose condition holds is taken. Conditions read the shape and the precision mode, never
-// the number of threads or the instruction set, so that all of them give the same bits.
-//   conv, conv_input_grad   1. direct        anything                              conv_direct.inl
-//   conv_weight_grad        1. direct        anything                              conv_weight_grad.inl
+// the number of threads or the instruction set, so that all of them give the same bits. C and K: channels of a group.
+//   conv, conv_input_grad
+//     1. winograd F(4x4)  3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more   winograd.inl
+//     2. winograd F(2x2)  the same, default or tight precision, 32 of its smaller tiles or more           winograd.inl
+//     3. direct           anything; the input gradient by phases of the stride                         conv_direct.inl
+//   conv_weight_grad
+//     1. winograd F(3x3, 4x4)  as above, C and K >= 16                                        winograd_weight_grad.inl
+//     2. winograd F(3x3, 2x2)  as above                                                       winograd_weight_grad.inl
+//     3. direct                anything                                                           conv_weight_grad.inl
 #pragma once
 #include "conv_direct.inl"
 #include "conv_weight_grad.inl"
+#include "winograd.inl"
+#include "winograd_weight_grad.inl"
 
 namespace xcorr {
 namespace {
 
+// Size of Winograd's tiles of outputs, 0 for none; out is the size of what is written.
+XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t* out) {
+  const int64_t c = s.in_channels / s.groups, k = s.out_channels / s.groups;
+  if (!winograd_fits(s) || c * k < 6 * (c + k)) return 0;
+  if (precision >= kDefault && s.batch * ceil_div(out[1], 4) * ceil_div(out[2], 4) >= 32) return 4;
+  return precision >= kTight && s.batch * ceil_div(out[1], 2) * ceil_div(out[2], 2) >= 32 ? 2 : 0;
+}
+
 template <class T>
 int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
   if (conv_y(s).high == 0) return kOk;
-  return direct_forward(forward_correlation<T>(s, operands), runtime);
+  const Correlation<T> correlation = forward_correlation<T>(s, operands);
+  if constexpr (sizeof(T) == 4) {
+    const int tile = winograd_tile(s, runtime.precision, s.out);
+    if (tile == 4) return Winograd<4>(runtime, correlation).run();
+    if (tile == 2) return Winograd<2>(runtime, correlation).run();
+  }
+  return direct_forward(correlation, runtime);
 }
 
 template <class T>
 int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
   if (conv_x(s).high == 0) return kOk;
+  if constexpr (sizeof(T) == 4) {
+    const int64_t no_phase[kSpatial] = {};
+    const int tile = winograd_tile(s, runtime.precision, s.in);
+    if (tile) {
+      const Correlation<T> correlation = input_grad_correlation<T>(s, operands, no_phase);
+      return tile == 4 ? Winograd<4>(runtime, correlation).run() : Winograd<2>(runtime, correlation).run();
+    }
+  }
   return direct_input_grad<T>(s, runtime, operands);
 }
 
 template <class T>
 int64_t conv_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
+  if constexpr (sizeof(T) == 4) {
+    if (s.in_channels >= 16 * s.groups && s.out_channels >= 16 * s.groups && conv_y(s).high > 0) {
+      const int tile = winograd_tile(s, runtime.precision, s.out);
+      if (tile == 4) return WinogradWeightGrad<4>(s, runtime, operands).run();
+      if (tile == 2) return WinogradWeightGrad<2>(s, runtime, operands).run();
+    }
+  }
   return direct_weight_grad<T>(s, runtime, operands);
 }
 

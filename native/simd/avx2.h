@@ -62,6 +62,14 @@ XCORR_INLINE VectorF64 to_float(VectorI64 v) {  // |v| < 2^51
 XCORR_INLINE VectorF32 gather(const float* base, VectorI32 i) { return _mm256_i32gather_ps(base, (__m256i)i, 4); }
 XCORR_INLINE VectorF64 gather(const double* base, VectorI64 i) { return _mm256_i64gather_pd(base, (__m256i)i, 8); }
 
+// 0 where the mask is 0: nothing is read there.
+XCORR_INLINE VectorF32 gather_masked(const float* base, VectorI32 i, VectorI32 mask) {
+  return _mm256_mask_i32gather_ps(_mm256_setzero_ps(), base, (__m256i)i, (__m256)mask, 4);
+}
+XCORR_INLINE VectorF64 gather_masked(const double* base, VectorI64 i, VectorI64 mask) {
+  return _mm256_mask_i64gather_pd(_mm256_setzero_pd(), base, (__m256i)i, (__m256d)mask, 8);
+}
+
 XCORR_INLINE bool any(VectorI32 mask) { return _mm256_movemask_ps((__m256)mask) != 0; }
 XCORR_INLINE bool any(VectorI64 mask) { return _mm256_movemask_pd((__m256d)mask) != 0; }
 

@@ -54,6 +54,14 @@ XCORR_INLINE VectorF64 to_float(VectorI64 v) { return _mm512_cvtepi64_pd((__m512
 XCORR_INLINE VectorF32 gather(const float* base, VectorI32 i) { return _mm512_i32gather_ps((__m512i)i, base, 4); }
 XCORR_INLINE VectorF64 gather(const double* base, VectorI64 i) { return _mm512_i64gather_pd((__m512i)i, base, 8); }
 
+// 0 where the mask is 0: nothing is read there.
+XCORR_INLINE VectorF32 gather_masked(const float* base, VectorI32 i, VectorI32 mask) {
+  return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), _mm512_movepi32_mask((__m512i)mask), (__m512i)i, base, 4);
+}
+XCORR_INLINE VectorF64 gather_masked(const double* base, VectorI64 i, VectorI64 mask) {
+  return _mm512_mask_i64gather_pd(_mm512_setzero_pd(), _mm512_movepi64_mask((__m512i)mask), (__m512i)i, base, 8);
+}
+
 XCORR_INLINE bool any(VectorI32 mask) { return _mm512_movepi32_mask((__m512i)mask) != 0; }
 XCORR_INLINE bool any(VectorI64 mask) { return _mm512_movepi64_mask((__m512i)mask) != 0; }
 

@@ -66,6 +66,20 @@ XCORR_INLINE VectorF32 gather(const float* base, VectorI32 i) {
 }
 XCORR_INLINE VectorF64 gather(const double* base, VectorI64 i) { return VectorF64{base[i[0]], base[i[1]]}; }
 
+// 0 where the mask is 0: nothing is read there.
+XCORR_INLINE VectorF32 gather_masked(const float* base, VectorI32 i, VectorI32 mask) {
+  VectorF32 v = {};
+  for (int l = 0; l < 4; l++)
+    if (mask[l]) v[l] = base[i[l]];
+  return v;
+}
+XCORR_INLINE VectorF64 gather_masked(const double* base, VectorI64 i, VectorI64 mask) {
+  VectorF64 v = {};
+  for (int l = 0; l < 2; l++)
+    if (mask[l]) v[l] = base[i[l]];
+  return v;
+}
+
 XCORR_INLINE bool any(VectorI32 mask) { return vmaxvq_u32((uint32x4_t)mask) != 0; }
 XCORR_INLINE bool any(VectorI64 mask) { return vmaxvq_u32((uint32x4_t)mask) != 0; }
 

@@ -1,0 +1,411 @@
+// Winograd convolution F(4x4, 3x3) and F(2x2, 3x3) for stride 1: 4 and 2.25 times fewer products.
+//
+// A tile of 4x4 (2x2) outputs depends on 6x6 (4x4) inputs d: y = A^T [(G g G^T) . (B^T d B)] A. The products in the
+// middle are one gemm per point over the channels. Tiles are the lanes: they are gathered from NCHW as it is, and the
+// transforms are plain vector arithmetic. Points 0, +-3/4, +-3/2, infinity for F(4x4): the largest error is a quarter
+// of that of the usual 0, +-1, +-2, and all constants of A and B are exact.
+//
+// Few channels: a task carries 32 tiles through all steps, V stays in the second-level cache. Many channels or few
+// tiles: every step is run for up to 256 tiles by all threads, the gemms point by point. The numbers are the same.
+#pragma once
+#include "conv_plan.inl"
+#include "gemm.inl"
+#include "parallel.inl"
+
+namespace xcorr {
+namespace {
+
+// One-dimensional transforms; each is applied to the columns, then to the rows.
+template <int kTile>
+struct Transform;
+
+template <>
+struct Transform<4> {
+  static constexpr float a = 0.75f, b = 1.5f, a2 = a * a, b2 = b * b, a3 = a2 * a, b3 = b2 * b;
+  static constexpr float scale0 = 1 / (a2 * b2), scale_a = 1 / (2 * a2 * (a2 - b2)), scale_b = 1 / (2 * b2 * (b2 - a2));
+  // B^T d
+  template <class V>
+  [[gnu::always_inline]] static inline void input(V (&d)[6]) {
+    const V even_a = fma(set1(-b2), d[2], d[4]), odd_a = set1(a) * fma(set1(-b2), d[1], d[3]);
+    const V even_b = fma(set1(-a2), d[2], d[4]), odd_b = set1(b) * fma(set1(-a2), d[1], d[3]);
+    d[0] = fma(set1(a2 * b2), d[0], fma(set1(-(a2 + b2)), d[2], d[4]));
+    d[5] = fma(set1(a2 * b2), d[1], fma(set1(-(a2 + b2)), d[3], d[5]));
+    d[1] = even_a + odd_a;
+    d[2] = even_a - odd_a;
+    d[3] = even_b + odd_b;
+    d[4] = even_b - odd_b;
+  }
+  // A^T m
+  template <class V>
+  [[gnu::always_inline]] static inline void output(const V (&m)[6], V (&y)[4]) {
+    const V sum_a = m[1] + m[2], difference_a = m[1] - m[2], sum_b = m[3] + m[4], difference_b = m[3] - m[4];
+    y[0] = m[0] + sum_a + sum_b;
+    y[1] = fma(set1(b), difference_b, set1(a) * difference_a);
+    y[2] = fma(set1(b2), sum_b, set1(a2) * sum_a);
+    y[3] = fma(set1(b3), difference_b, fma(set1(a3), difference_a, m[5]));
+  }
+  // G g
+  template <class V>
+  [[gnu::always_inline]] static inline void filter(const V (&g)[3], V (&u)[6]) {
+    const V even_a = fma(set1(a2), g[2], g[0]), odd_a = set1(a) * g[1];
+    const V even_b = fma(set1(b2), g[2], g[0]), odd_b = set1(b) * g[1];
+    u[0] = set1(scale0) * g[0];
+    u[1] = set1(scale_a) * (even_a + odd_a);
+    u[2] = set1(scale_a) * (even_a - odd_a);
+    u[3] = set1(scale_b) * (even_b + odd_b);
+    u[4] = set1(scale_b) * (even_b - odd_b);
+    u[5] = g[2];
+  }
+  // A y
+  template <class V>
+  [[gnu::always_inline]] static inline void output_adjoint(const V (&y)[4], V (&m)[6]) {
+    const V even_a = fma(set1(a2), y[2], y[0]), odd_a = fma(set1(a3), y[3], set1(a) * y[1]);
+    const V even_b = fma(set1(b2), y[2], y[0]), odd_b = fma(set1(b3), y[3], set1(b) * y[1]);
+    m[0] = y[0];
+    m[1] = even_a + odd_a;
+    m[2] = even_a - odd_a;
+    m[3] = even_b + odd_b;
+    m[4] = even_b - odd_b;
+    m[5] = y[3];
+  }
+  // G^T u
+  template <class V>
+  [[gnu::always_inline]] static inline void filter_adjoint(const V (&u)[6], V (&g)[3]) {
+    const V sum_a = set1(scale_a) * (u[1] + u[2]), difference_a = set1(scale_a) * (u[1] - u[2]);
+    const V sum_b = set1(scale_b) * (u[3] + u[4]), difference_b = set1(scale_b) * (u[3] - u[4]);
+    g[0] = fma(set1(scale0), u[0], sum_a + sum_b);
+    g[1] = fma(set1(b), difference_b, set1(a) * difference_a);
+    g[2] = fma(set1(b2), sum_b, fma(set1(a2), sum_a, u[5]));
+  }
+};
+
+// Points 0, +-1, infinity.
+template <>
+struct Transform<2> {
+  template <class V>
+  [[gnu::always_inline]] static inline void input(V (&d)[4]) {
+    const V d1 = d[1];
+    d[0] = d[0] - d[2];
+    d[3] = d[3] - d1;
+    d[1] = d1 + d[2];
+    d[2] = d[2] - d1;
+  }
+  template <class V>
+  [[gnu::always_inline]] static inline void output(const V (&m)[4], V (&y)[2]) {
+    y[0] = m[0] + (m[1] + m[2]);
+    y[1] = (m[1] - m[2]) + m[3];
+  }
+  template <class V>
+  [[gnu::always_inline]] static inline void filter(const V (&g)[3], V (&u)[4]) {
+    const V even = g[0] + g[2];
+    u[0] = g[0];
+    u[1] = set1(0.5f) * (even + g[1]);
+    u[2] = set1(0.5f) * (even - g[1]);
+    u[3] = g[2];
+  }
+  template <class V>
+  [[gnu::always_inline]] static inline void output_adjoint(const V (&y)[2], V (&m)[4]) {
+    m[0] = y[0];
+    m[1] = y[0] + y[1];
+    m[2] = y[0] - y[1];
+    m[3] = y[1];
+  }
+  template <class V>
+  [[gnu::always_inline]] static inline void filter_adjoint(const V (&u)[4], V (&g)[3]) {
+    const V sum = set1(0.5f) * (u[1] + u[2]);
+    g[0] = u[0] + sum;
+    g[1] = set1(0.5f) * (u[1] - u[2]);
+    g[2] = sum + u[3];
+  }
+};
+
+// A run of tiles of one row of tiles: adjacent pixels.
+struct TileRun {
+  int32_t first, rows, pixels;  // first tile in its vector; valid rows and pixels a row
+  int64_t to;                   // of its first pixel, from the first channel of the panel's first image
+};
+
+template <int kTile>
+struct Winograd {
+  static constexpr int kPoints = kTile + 2, kLanes = Simd<float>::lanes, kColumns = kTileColumns<float>;
+  static constexpr int kVectors = kColumns / kLanes, kGroup = kColumns < 32 ? 32 / kColumns : 1;  // panels of 32 tiles
+  using V = Simd<float>::V;
+  using I = Simd<float>::I;
+
+  const Runtime& runtime;
+  const Correlation<float>& conv;
+  bool flipped;               // taps run backwards: the input gradient
+  int64_t offset_h, offset_w;  // source of output 0's first tap
+  int64_t tiles_h, tiles_w, tiles, panels;
+  Split rows;                 // panels of output channels
+  Split depth;                // blocks of the reduction over channels
+  int64_t point_stride;       // of the transformed weights: one group's, padded so that points do not share cache sets
+  float *u, *v, *m;
+  bool failed = false;
+
+  Winograd(const Runtime& runtime_, const Correlation<float>& conv_) : runtime(runtime_), conv(conv_) {
+    const Axis &h = conv.axis[1], &w = conv.axis[2];
+    flipped = h.tap_step < 0;
+    offset_h = flipped ? h.offset - 2 : h.offset;
+    offset_w = flipped ? w.offset - 2 : w.offset;
+    tiles_h = ceil_div(h.count, kTile);
+    tiles_w = ceil_div(w.count, kTile);
+    tiles = conv.batch * tiles_h * tiles_w;
+    panels = ceil_div(tiles, kColumns);
+    rows = row_panels<float>(conv.out_channels);
+    depth = split_evenly(conv.in_channels, 256);
+    point_stride = round_up(conv.out_channels * conv.in_channels, 16) + 48;
+  }
+
+  // The panel's tiles in the order of the lanes: lane l of a vector holds tile (l % kTile) * (lanes / kTile) +
+  // l / kTile, so that transposing blocks of kTile x kTile puts neighbours side by side.
+  struct Panel {
+    alignas(64) int32_t origin[kColumns];  // from the first image's first channel
+    alignas(64) int32_t row_inside[kPoints][kColumns], column_inside[kPoints][kColumns];  // -1 or 0
+    int64_t image;
+    int runs[kVectors];
+    TileRun run[kVectors][kLanes];
+  };
+
+  void locate(int64_t panel, Panel& p) const {
+    const Axis &h = conv.axis[1], &w = conv.axis[2];
+    const int64_t an_image = tiles_h * tiles_w, first = panel * kColumns;
+    p.image = first / an_image;
+    alignas(64) int32_t top[kColumns], left[kColumns];
+    int64_t n = 0, ty = first % an_image / tiles_w, tx = first % tiles_w;
+    for (int i = 0; i < kColumns; i++) {
+      const int vector = i / kLanes, tile = i % kLanes;
+      const int at = vector * kLanes + tile % (kLanes / kTile) * kTile + tile / (kLanes / kTile);
+      if (tile == 0) p.runs[vector] = 0;
+      if (first + i >= tiles) {
+        top[at] = left[at] = -(1 << 30);
+        p.origin[at] = 0;
+        continue;
+      }
+      top[at] = int32_t(ty * kTile + offset_h);
+      left[at] = int32_t(tx * kTile + offset_w);
+      p.origin[at] = int32_t(n * conv.x_image() + top[at] * w.source + left[at]);
+      if (tile == 0 || tx == 0)
+        p.run[vector][p.runs[vector]++] = {tile, int32_t(smaller(kTile, h.count - ty * kTile)), 0,
+                                           n * conv.y_image() + ty * kTile * w.size + tx * kTile};
+      p.run[vector][p.runs[vector] - 1].pixels += int32_t(smaller(kTile, w.count - tx * kTile));
+      if (++tx < tiles_w) continue;
+      tx = 0;
+      if (++ty < tiles_h) continue;
+      ty = 0;
+      n++;
+    }
+    for (int point = 0; point < kPoints; point++)
+      for (int i = 0; i < kColumns; i++) {
+        p.row_inside[point][i] = -int32_t(uint32_t(top[i] + point) < uint32_t(h.source));
+        p.column_inside[point][i] = -int32_t(uint32_t(left[i] + point) < uint32_t(w.source));
+      }
+  }
+
+  // U[group][point][panel][channel][rows]: lanes are the rows of a panel.
+  void transform_weights(int64_t group, int64_t panel, int64_t channel_from, int64_t channel_to) const {
+    const int64_t row = rows.start(panel), count = rows.size(panel);
+    const I steps = lane_numbers<float>() * int32_t(conv.w_out), lane = lane_numbers<float>();
+    for (int64_t c = channel_from; c < channel_to; c++)
+      for (int64_t r = 0; r < count; r += kLanes) {
+        const int n = int(smaller(kLanes, count - r));
+        const float* const w = conv.w + group * conv.w_group + (row + r) * conv.w_out + c * conv.w_in;
+        const I there = lane < int32_t(n) - I{};
+        V half[kPoints][3];
+        for (int j = 0; j < 3; j++) {
+          V g[3], column[kPoints];
+          for (int i = 0; i < 3; i++) {
+            const int tap = flipped ? 8 - (i * 3 + j) : i * 3 + j;
+            g[i] = gather_masked(w + tap, steps, there);
+          }
+          Transform<kTile>::filter(g, column);
+          for (int i = 0; i < kPoints; i++) half[i][j] = column[i];
+        }
+        for (int i = 0; i < kPoints; i++) {
+          V row_of_u[kPoints];
+          Transform<kTile>::filter(half[i], row_of_u);
+          for (int j = 0; j < kPoints; j++) {
+            float* const to = u + (group * kPoints * kPoints + i * kPoints + j) * point_stride +
+                              row * conv.in_channels + c * count + r;
+            if (n == kLanes) store(to, row_of_u[j]);
+            else store_partial(to, row_of_u[j], n);
+          }
+        }
+      }
+  }
+
+  // V of one channel of one panel; points lie `stride` apart.
+  [[gnu::always_inline]] static inline void transform_input(const Panel& p, const float* x, int64_t width, float* to, int64_t stride) {
+    for (int v = 0; v < kVectors; v++, to += kLanes) {
+      const I origin = load(p.origin + v * kLanes);
+      V half[kPoints][kPoints];
+#pragma GCC unroll 6
+      for (int j = 0; j < kPoints; j++) {
+        const I column = load(p.column_inside[j] + v * kLanes);
+        V d[kPoints];
+#pragma GCC unroll 6
+        for (int i = 0; i < kPoints; i++)
+          d[i] = gather_masked(x + i * width + j, origin, load(p.row_inside[i] + v * kLanes) & column);
+        Transform<kTile>::input(d);
+#pragma GCC unroll 6
+        for (int i = 0; i < kPoints; i++) half[i][j] = d[i];
+      }
+#pragma GCC unroll 6
+      for (int i = 0; i < kPoints; i++) {
+        Transform<kTile>::input(half[i]);
+#pragma GCC unroll 6
+        for (int j = 0; j < kPoints; j++) store(to + (i * kPoints + j) * stride, half[i][j]);
+      }
+    }
+  }
+  void transform_inputs(const Panel& p, int64_t group, int64_t from, int64_t to, float* v_panel, int64_t stride) const {
+    const int64_t plane = conv.x_plane(), width = conv.axis[2].source;
+    const float* x = conv.x + p.image * conv.x_image() + (group * conv.in_channels + from) * plane;
+    for (int64_t c = from; c < to; c++, x += plane) transform_input(p, x, width, v_panel + c * kColumns, stride);
+  }
+
+  // The outputs of one channel: m holds the points' sums, `stride` apart.
+  void transform_output(const Panel& p, int64_t channel, const float* from, int64_t stride) const {
+    const int64_t width = conv.axis[2].size;
+    float* const y = conv.y + p.image * conv.y_image() + channel * conv.y_plane();
+    const float* const residual = conv.residual ? conv.residual + (y - conv.y) : nullptr;
+    const V bias = set1(conv.bias ? conv.bias[channel] : 0.0f);
+    for (int v = 0; v < kVectors; v++, from += kLanes) {
+      V half[kTile][kPoints];
+#pragma GCC unroll 6
+      for (int j = 0; j < kPoints; j++) {
+        V column[kPoints], out[kTile];
+#pragma GCC unroll 6
+        for (int i = 0; i < kPoints; i++) column[i] = load(from + (i * kPoints + j) * stride);
+        Transform<kTile>::output(column, out);
+#pragma GCC unroll 4
+        for (int i = 0; i < kTile; i++) half[i][j] = out[i];
+      }
+      alignas(64) float pixels[kTile][kTile * kLanes];
+#pragma GCC unroll 4
+      for (int i = 0; i < kTile; i++) {
+        V out[kTile];
+        Transform<kTile>::output(half[i], out);
+        transpose_blocks<kLanes, kTile>(out);
+#pragma GCC unroll 4
+        for (int j = 0; j < kTile; j++) store(pixels[i] + j * kLanes, out[j] + bias);
+      }
+      for (int r = 0; r < p.runs[v]; r++) {
+        const TileRun& run = p.run[v][r];
+        for (int i = 0; i < run.rows; i++) {
+          const float* const in = pixels[i] + run.first * kTile;
+          const int64_t at = run.to + i * width;
+          int q = 0;
+          for (; q + kLanes <= run.pixels; q += kLanes) {
+            V out = load(in + q);
+            if (residual) out = out + load(residual + at + q);
+            store(y + at + q, activate<float>(out, conv.activation));
+          }
+          if (q < run.pixels) {
+            V out = load_partial(in + q, run.pixels - q);
+            if (residual) out = out + load_partial(residual + at + q, run.pixels - q);
+            store_partial(y + at + q, activate<float>(out, conv.activation), run.pixels - q);
+          }
+        }
+      }
+    }
+  }
+
+  // m[rows][columns] of one point: panel of output channels `panel`, `vs` the point's [channel][columns].
+  void multiply(int64_t group, int64_t point, int64_t panel, const float* vs, float* to) const {
+    const int64_t count = rows.size(panel);
+    const float* const weights =
+        u + (group * kPoints * kPoints + point) * point_stride + rows.start(panel) * conv.in_channels;
+    for (int64_t block = 0; block < depth.parts; block++) {
+      const int64_t c = depth.start(block);
+      find_packed_tile<float>(count, kColumns)(depth.size(block), weights + c * count, vs + c * kColumns, kColumns,
+                                               {to, kColumns, kColumns, block > 0 ? to : nullptr, kColumns});
+    }
+  }
+
+  // All steps for kGroup panels.
+  void fused_task(int64_t index) {
+    const int64_t groups_of_panels = ceil_div(panels, kGroup);
+    const int64_t group = index / groups_of_panels, first = index % groups_of_panels * kGroup;
+    const int64_t count = smaller(kGroup, panels - first);
+    const int64_t v_point = conv.in_channels * kColumns + 16, v_panel = kPoints * kPoints * v_point;
+    const int64_t m_point = Simd<float>::tile_rows * kColumns + 16;
+    float* const own = static_cast<float*>(
+        runtime.scratch(4, (kGroup * v_panel + kPoints * kPoints * m_point) * int64_t(sizeof(float))));
+    if (!own) {
+      failed = true;
+      return;
+    }
+    float* const sums = own + kGroup * v_panel;
+    Panel panel[kGroup];
+    for (int64_t i = 0; i < count; i++) {
+      locate(first + i, panel[i]);
+      transform_inputs(panel[i], group, 0, conv.in_channels, own + i * v_panel, v_point);
+    }
+    for (int64_t k = 0; k < rows.parts; k++)
+      for (int64_t i = 0; i < count; i++) {
+        for (int64_t point = 0; point < kPoints * kPoints; point++)
+          multiply(group, point, k, own + i * v_panel + point * v_point, sums + point * m_point);
+        for (int64_t row = 0; row < rows.size(k); row++)
+          transform_output(panel[i], group * conv.out_channels + rows.start(k) + row, sums + row * kColumns, m_point);
+      }
+  }
+
+  int64_t run() {
+    constexpr int64_t kSquare = kPoints * kPoints;
+    u = static_cast<float*>(runtime.scratch(0, conv.groups * kSquare * point_stride * int64_t(sizeof(float))));
+    if (!u) return kOutOfMemory;
+    const int64_t parts = ceil_div(conv.in_channels, 64);
+    run_tasks(runtime, conv.groups * rows.parts * parts, [this, parts](int64_t i) {
+      const int64_t c = i % parts * 64;
+      transform_weights(i / parts / rows.parts, i / parts % rows.parts, c, smaller(c + 64, conv.in_channels));
+    });
+    if (conv.in_channels <= 160 && tiles >= 128) {
+      run_tasks(runtime, conv.groups * ceil_div(panels, kGroup), [this](int64_t i) { fused_task(i); });
+      return failed ? int64_t(kOutOfMemory) : int64_t(kOk);
+    }
+    // Step by step for a chunk of panels: V and the sums take at most about 32 MB.
+    const int64_t a_panel = kSquare * (conv.in_channels + conv.out_channels) * kColumns * int64_t(sizeof(float));
+    const int64_t chunk = smaller(panels, larger(1, smaller(256 / kColumns, (32 << 20) / a_panel)));
+    const int64_t v_point = chunk * conv.in_channels * kColumns + 16, m_point = chunk * conv.out_channels * kColumns + 16;
+    v = static_cast<float*>(runtime.scratch(1, kSquare * v_point * int64_t(sizeof(float))));
+    m = static_cast<float*>(runtime.scratch(2, kSquare * m_point * int64_t(sizeof(float))));
+    Panel* const panel = static_cast<Panel*>(runtime.scratch(3, chunk * int64_t(sizeof(Panel))));
+    if (!v || !m || !panel) return kOutOfMemory;
+    for (int64_t group = 0; group < conv.groups; group++)
+      for (int64_t first = 0; first < panels; first += chunk) {
+        const int64_t count = smaller(chunk, panels - first);
+        for (int64_t i = 0; i < count; i++) locate(first + i, panel[i]);
+        const int64_t in_parts = ceil_div(conv.in_channels, 16), out_parts = ceil_div(rows.parts, 8);
+        run_tasks(runtime, count * in_parts, [&](int64_t i) {
+          const int64_t at = i / in_parts, c = i % in_parts * 16;
+          transform_inputs(panel[at], group, c, smaller(c + 16, conv.in_channels),
+                           v + at * conv.in_channels * kColumns, v_point);
+        });
+        run_tasks(runtime, kSquare * out_parts, [&](int64_t i) {
+          const int64_t point = i / out_parts, from = i % out_parts * 8, to = smaller(from + 8, rows.parts);
+          for (int64_t at = 0; at < count; at++)
+            for (int64_t k = from; k < to; k++)
+              multiply(group, point, k, v + point * v_point + at * conv.in_channels * kColumns,
+                       m + point * m_point + (at * conv.out_channels + rows.start(k)) * kColumns);
+        });
+        run_tasks(runtime, count * rows.parts, [&](int64_t i) {
+          const int64_t at = i / rows.parts, k = i % rows.parts;
+          for (int64_t row = rows.start(k); row < rows.start(k) + rows.size(k); row++)
+            transform_output(panel[at], group * conv.out_channels + row,
+                             m + (at * conv.out_channels + row) * kColumns, m_point);
+        });
+      }
+    return kOk;
+  }
+};
+
+// 3x3, stride 1, no dilation, one slice deep; positions of a panel fit 32 bits.
+XCORR_INLINE bool winograd_fits(const ConvSizes& s) {
+  return s.kernel[0] == 1 && s.in[0] == 1 && s.out[0] == 1 && s.pad[0] == 0 && s.kernel[1] == 3 && s.kernel[2] == 3 &&
+         s.stride[1] == 1 && s.stride[2] == 1 && s.dilation[1] == 1 && s.dilation[2] == 1 &&
+         larger(s.in_channels * volume(s.in), s.out_channels * volume(s.out)) < (int64_t(1) << 24);
+}
+
+}  // namespace
+}  // namespace xcorr
