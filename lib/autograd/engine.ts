@@ -182,7 +182,10 @@ function nodesTowards(roots: readonly Edge[], captures: readonly Edge[]): Set<No
       } else {
         stack.pop();
         if (!leads.get(top.node)) {
-          leads.set(top.node, top.node.next.some((e) => e !== null && leads.get(e.node) === true));
+          leads.set(
+            top.node,
+            top.node.next.some((e) => e !== null && leads.get(e.node) === true),
+          );
         }
       }
     }
@@ -271,7 +274,9 @@ function storagesOf(gradients: readonly Gradient[]): Storage[] {
 
 function checkResults(node: Node, results: readonly Gradient[]): void {
   if (results.length !== node.next.length) {
-    throw new GradientError(`backward of ${node.name} returned ${results.length} gradients, expected ${node.next.length}, one per input`);
+    throw new GradientError(
+      `backward of ${node.name} returned ${results.length} gradients, expected ${node.next.length}, one per input`,
+    );
   }
   for (let i = 0; i < results.length; i++) {
     const gradient = results[i];

@@ -127,11 +127,15 @@ export function setHistory(t: Tensor, node: Node, index: number): void {
 /** Sets whether a leaf records. */
 export function setRequiresGrad(t: Tensor, value: boolean): void {
   if (value && !isDifferentiable(t)) {
-    throw new GradientError(`requiresGrad: only float32 and float64 tensors can require gradients, this one is ${t.dtype}`);
+    throw new GradientError(
+      `requiresGrad: only float32 and float64 tensors can require gradients, this one is ${t.dtype}`,
+    );
   }
   if (!t.isLeaf) {
     if (value) return;
-    throw new GradientError("requiresGrad: only a leaf can stop requiring gradients; use detach() for a constant view of a result");
+    throw new GradientError(
+      "requiresGrad: only a leaf can stop requiring gradients; use detach() for a constant view of a result",
+    );
   }
   autogradState(t).requiresGrad = value;
 }

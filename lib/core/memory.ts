@@ -121,6 +121,7 @@ let limit = Number.POSITIVE_INFINITY;
 let liveAfterFullCollection = freshBudget;
 let slab: Uint8Array | undefined;
 let slabUsed = 0;
+let poisoned = false;
 let describeLargest: () => string = () => "";
 const swept = new Int32Array(4096);
 
@@ -130,6 +131,14 @@ const registry = new FinalizationRegistry<number>((id) => lose(id));
 export function setMemoryHooks(given: MemoryHooks): void {
   hooks = given;
   for (const block of blocks.values()) given.register(block.id, block.bytes);
+}
+
+/**
+ * For tests: from now on every block handed out is filled with 0xff bytes (NaN in floating types, -1 in integers), so
+ * that a kernel that leaves part of its output unwritten is found out. @internal
+ */
+export function poisonMemory(on: boolean): void {
+  poisoned = on;
 }
 
 /** For messages: lists the largest live tensors, installed by the debug mode. */
@@ -178,6 +187,7 @@ export function acquire(bytes: number, owner: object): Block {
   } else {
     pooled -= capacity;
   }
+  if (poisoned) block.bytes.fill(0xff);
   live += capacity;
   if (live > peak) peak = live;
   tensors++;

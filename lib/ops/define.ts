@@ -44,7 +44,10 @@ export interface Derivative<I extends string, O> {
 
 /** All derivatives at once, where one kernel computes several. */
 export interface JointDerivative<I extends string, O> {
-  readonly reads?: readonly (I | "output")[];
+  /** The inputs that have a derivative; default all. */
+  readonly inputs?: readonly I[];
+  /** What backward has to find as it was; a function when that depends on which gradients are asked for. */
+  readonly reads?: readonly (I | "output")[] | ((needs: (name: I) => boolean) => readonly (I | "output")[]);
   /** One gradient per input, in order; null where none is needed. */
   readonly formula: (context: GradContext<I, O>) => readonly Gradient[];
 }
@@ -69,7 +72,7 @@ export interface Sample<I extends string, O> {
   readonly inputs: Readonly<Record<I, SampleInput>>;
   readonly options?: O;
   /** What the tests leave out, with the reason in a comment beside it. */
-  readonly skip?: readonly ("gradcheck" | "gradgradcheck")[];
+  readonly skip?: readonly ("gradcheck" | "gradgradcheck" | "layouts")[];
   /** Allowed difference in float32, relative to the largest value; default 2e-5. */
   readonly tolerance?: number;
 }
@@ -86,11 +89,11 @@ export interface OpDefinition<I extends string, O> {
   readonly inputs: readonly I[];
   /** The values, computed unrecorded. `keep` holds tensors of the op's own for the derivatives. */
   readonly forward: (inputs: readonly Tensor[], options: O, keep: (t: Tensor) => void) => Tensor | readonly Tensor[];
-  /** Per input; an input without one is not differentiable. */
   /** The output shows the first input's memory. */
   readonly view?: boolean;
   /** forward is made of other ops, whose results in between are given back at once. */
   readonly composite?: boolean;
+  /** Per input; an input without one is not differentiable. */
   readonly grad?: Readonly<Partial<Record<I, Derivative<I, O>>>>;
   readonly gradAll?: JointDerivative<I, O>;
   readonly samples: () => readonly Sample<I, O>[];
@@ -119,7 +122,13 @@ class OpNode<I extends string, O> extends Node implements GradContext<I, O> {
   #kept: Tensor[] | null;
   gradients: readonly Gradient[] = [];
 
-  constructor(definition: OpDefinition<I, O>, next: readonly (Edge | null)[], inputs: readonly (Tensor | null)[], options: O, kept: Tensor[] | null) {
+  constructor(
+    definition: OpDefinition<I, O>,
+    next: readonly (Edge | null)[],
+    inputs: readonly (Tensor | null)[],
+    options: O,
+    kept: Tensor[] | null,
+  ) {
     super(definition.name, next);
     this.#definition = definition;
     this.options = options;
@@ -142,7 +151,8 @@ class OpNode<I extends string, O> extends Node implements GradContext<I, O> {
 
   *#reads(): Iterable<I | "output"> {
     const { grad, gradAll, inputs } = this.#definition;
-    if (gradAll?.reads) yield* gradAll.reads;
+    const joint = gradAll?.reads;
+    if (joint !== undefined) yield* typeof joint === "function" ? joint((name) => this.needs(name)) : joint;
     if (grad !== undefined) {
       for (let i = 0; i < inputs.length; i++) {
         const reads = this.next[i] ? grad[inputs[i]!]?.reads : undefined;
@@ -215,17 +225,24 @@ class OpNode<I extends string, O> extends Node implements GradContext<I, O> {
   }
 }
 
+/** Whether an op has a derivative with respect to input `i`. */
+function derives<I extends string, O>(definition: OpDefinition<I, O>, i: number): boolean {
+  const { grad, gradAll, inputs } = definition;
+  const name = inputs[i]!;
+  return gradAll !== undefined ? (gradAll.inputs?.includes(name) ?? true) : grad?.[name] !== undefined;
+}
+
 /** Defines an op and enters it in the registry. */
 export function defineOp<I extends string, O = undefined>(definition: OpDefinition<I, O>): Op<I, O> {
   if (registry.has(definition.name)) throw new Error(`op ${definition.name} is defined twice`);
-  const { forward, grad, gradAll, inputs: names, composite } = definition;
+  const { forward, composite } = definition;
 
   const call = (inputs: readonly (Tensor | null)[], options: O): Tensor | readonly Tensor[] => {
     let recorded = false;
     if (isGradEnabled()) {
       for (let i = 0; i < inputs.length; i++) {
         const t = inputs[i];
-        if (t?.requiresGrad && (gradAll !== undefined || grad?.[names[i]!] !== undefined)) recorded = true;
+        if (t?.requiresGrad && derives(definition, i)) recorded = true;
       }
     }
     let kept: Tensor[] | null = null;
@@ -283,8 +300,7 @@ function record<I extends string, O>(
   result: Tensor | readonly Tensor[],
   kept: Tensor[] | null,
 ): void {
-  const { grad, gradAll, inputs: names } = definition;
-  const next = inputs.map((t, i) => (t?.requiresGrad && (gradAll !== undefined || grad?.[names[i]!] !== undefined) ? edgeOf(t) : null));
+  const next = inputs.map((t, i) => (t?.requiresGrad && derives(definition, i) ? edgeOf(t) : null));
   const node = new OpNode(definition, next, inputs, options, kept);
   if (anomaly.enabled) node.site = callSite();
   const outputs = outputsOf(result);

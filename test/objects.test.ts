@@ -1,0 +1,43 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+
+/**
+ * The linkage rule: the linker may pick one weak symbol for the whole addon, and one that was compiled for avx512 would
+ * crash an older CPU. So what is compiled per instruction set exports its table and nothing else, and has no weak symbols.
+ */
+
+const root = fileURLToPath(new URL("../build", import.meta.url));
+const targets = ["generic", "avx2", "avx512", "neon"] as const;
+
+/** Objects and archives that were compiled for one instruction set, by the names the build gives them. */
+function builtFor(target: string): string[] {
+  if (!existsSync(root)) return [];
+  const named = new RegExp(`(^|[/_.-])(xcorr_?)?(target_?)?${target}([/_.-]|$)`);
+  return readdirSync(root, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".o") && named.test(name) && /target/.test(name))
+    .map((name) => join(root, name));
+}
+
+const nm = (file: string): { address: string; kind: string; name: string }[] =>
+  execFileSync("nm", [file], { encoding: "utf8", maxBuffer: 1 << 26 })
+    .split("\n")
+    .map((line) => /^([0-9a-f]*)\s+(\S)\s+(\S+)/.exec(line))
+    .filter((m) => m !== null)
+    .map((m) => ({ address: m[1]!, kind: m[2]!, name: m[3]! }));
+
+const found = targets.flatMap((target) => builtFor(target).map((file) => [target, file] as const));
+
+describe.runIf(found.length > 0)("per-target objects", () => {
+  it.each(found)("%s: %s exports its table only", (target, file) => {
+    const symbols = nm(file);
+    expect(symbols.length).toBeGreaterThan(10);
+    const exported = symbols.filter((s) => /[A-TV-Z]/.test(s.kind));
+    expect(exported.map((s) => s.name)).toHaveLength(1);
+    expect(exported[0]!.name).toContain(target);
+    const weak = symbols.filter((s) => /[vVwWu]/.test(s.kind));
+    expect(weak.map((s) => s.name)).toEqual([]);
+  });
+});
