@@ -1,0 +1,104 @@
+import { run } from "../backend/run.js";
+import type { KernelName } from "../backend/abi.js";
+import { spatialRank } from "../backend/abi.js";
+import type { DType } from "../core/dtype.js";
+import { ArgumentError, ShapeError } from "../core/errors.js";
+import { checkInteger } from "../core/options.js";
+import { describe, format, type Shape } from "../core/shape.js";
+import { isTensor, type Tensor } from "../core/tensor.js";
+import { contiguous, floating } from "./kernel.js";
+
+/** What convolution and pooling have in common: images, arguments with one value per dimension, and windows. */
+
+/** One value for all spatial dimensions, or a list with one for all or one per dimension. */
+export type PerDimension = number | readonly number[];
+
+/** The spatial dimensions by name, for messages. */
+const dimensionNames = ["depth", "height", "width"] as const;
+
+/** @internal The name of spatial dimension i of `dims`. */
+export function dimensionName(i: number, dims: number): string {
+  return dimensionNames[spatialRank - dims + i]!;
+}
+
+/** @internal An argument that may be one integer or one per dimension, as a list. */
+export function perDimension(call: string, argument: string, value: unknown, dims: number, least: number): number[] {
+  if (!Array.isArray(value)) {
+    if (typeof value !== "number") {
+      throw new ArgumentError(`${call}: ${argument} must be ${expected(dims)}, got ${describe(value)}`);
+    }
+    return new Array<number>(dims).fill(checkInteger(call, argument, value, least));
+  }
+  if (value.length !== dims && value.length !== 1) {
+    throw new ArgumentError(`${call}: ${argument} must be ${expected(dims)}, got ${describe(value)}`);
+  }
+  const list = value.map((v, i) => checkInteger(call, value.length === 1 ? argument : `${argument}[${i}]`, v, least));
+  return list.length === dims ? list : new Array<number>(dims).fill(list[0]!);
+}
+
+function expected(dims: number): string {
+  return dims === 1
+    ? "an integer or a list of one"
+    : `an integer or a list of 1 or ${dims} integers (one per dimension)`;
+}
+
+/** @internal A list of three spatial values as kernels take them: the dimensions that are not there come first. */
+export function triple(values: readonly number[], absent: number): number[] {
+  return [...new Array<number>(spatialRank - values.length).fill(absent), ...values];
+}
+
+/** @internal Refuses what is not a tensor. */
+export function checkTensor(call: string, argument: string, t: unknown): asserts t is Tensor {
+  if (!isTensor(t)) throw new ArgumentError(`${call}: ${argument} must be a tensor, got ${describe(t)}`);
+}
+
+/** @internal The layout of images with `dims` spatial dimensions, for messages. */
+export function imageLayout(dims: number): string {
+  const plane = ["channels", ...dimensionNames.slice(spatialRank - dims)].join(", ");
+  return `[${plane}] or [batch, ${plane}]`;
+}
+
+/** @internal Refuses what is not an image or a batch of images; returns whether it is a batch. */
+export function checkImages(call: string, argument: string, x: unknown, dims: number): boolean {
+  checkTensor(call, argument, x);
+  floating(call, argument, x);
+  if (x.rank !== dims + 1 && x.rank !== dims + 2) {
+    throw new ShapeError(`${call}: ${argument} must be ${imageLayout(dims)}, but it is ${format(x.shape)}`);
+  }
+  return x.rank === dims + 2;
+}
+
+/** @internal The spatial sizes of an image. */
+export function spatial(x: Tensor, dims: number): number[] {
+  return x.shape.slice(x.rank - dims);
+}
+
+/** @internal `4 + 2*1` or `4 + 1 + 2`. */
+export function paddedFormula(size: number, before: number, after: number): string {
+  return before === after ? `${size} + 2*${before}` : `${size} + ${before} + ${after}`;
+}
+
+/** @internal Runs a kernel whose read operands must be row-major: copies of those that are not are given back. */
+export function runContiguous(
+  kernel: KernelName,
+  dtype: DType,
+  sizes: readonly number[],
+  reads: readonly (Tensor | null)[],
+  writes: readonly (Tensor | null)[],
+): number {
+  const operands = reads.map((t) => (t === null ? null : contiguous(t)));
+  try {
+    return run(kernel, dtype, sizes, [...operands, ...writes]);
+  } finally {
+    operands.forEach((t, i) => {
+      if (t !== reads[i]) t?.dispose();
+    });
+  }
+}
+
+/** @internal The number of elements before the last `dims` dimensions. */
+export function leading(shape: Shape, dims: number): number {
+  let n = 1;
+  for (let i = 0; i < shape.length - dims; i++) n *= shape[i]!;
+  return n;
+}
