@@ -50,12 +50,11 @@ export const buildAdvice =
 export function collector(): MemoryHooks["collect"] | undefined {
   try {
     v8.setFlagsFromString("--expose-gc");
-    const gc = vm.runInNewContext("gc") as
-      | ((options?: { type: "minor" | "major"; execution: "sync" }) => void)
-      | undefined;
+    const gc = vm.runInNewContext("gc") as ((options?: { type: "minor" }) => void) | undefined;
     v8.setFlagsFromString("--no-expose-gc");
     if (typeof gc !== "function") return undefined;
-    return (all) => gc({ type: all ? "major" : "minor", execution: "sync" });
+    // On Node 20 only the call without options is a full collection ({ type: "major" } is a scavenge there too).
+    return (all) => (all ? gc() : gc({ type: "minor" }));
   } catch {
     return undefined;
   }
