@@ -15,7 +15,7 @@ import {
   poolSizes,
   readGeometry,
   type WindowOptions,
-} from "./poolGeometry.js";
+} from "./pool_geometry.js";
 import { leading, type PerDimension, runContiguous } from "./window.js";
 
 /** Max pooling: the largest element of each window. */

@@ -14,7 +14,7 @@ import {
   poolSizes,
   readGeometry,
   type WindowOptions,
-} from "./poolGeometry.js";
+} from "./pool_geometry.js";
 import { leading, type PerDimension, runContiguous } from "./window.js";
 
 /** Average pooling: the mean of each window. The op and its gradient are each other's derivative. */
