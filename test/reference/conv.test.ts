@@ -177,7 +177,7 @@ describe("conv", () => {
       kernel: [2, 3, 2],
       stride: [1, 2, 3],
       dilation: [2, 1, 2],
-      pad: [1, 2, 1],
+      pad: [1, 2, 4],
       out: [4, 4, 3],
     };
     const [x, w, bias] = [random(2 * 4 * 140), random(6 * 2 * 12), random(6)];

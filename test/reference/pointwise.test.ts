@@ -121,10 +121,58 @@ describe("binary, compare, where", () => {
     expectClose(binary("hard_swish_grad", f64(6, 6, 6), f64(-3, 0, 3)), [0, 3, 6]);
     expect(binary("add_scaled", f64(1, 2), f64(10, 20), 0.5)).toEqual([6, 12]);
   });
+  test("every gradient is the slope of its function", () => {
+    const functions = [
+      "relu",
+      "leaky_relu",
+      "elu",
+      "gelu",
+      "gelu_tanh",
+      "silu",
+      "sigmoid",
+      "tanh",
+      "softplus",
+      "clamp",
+    ] as const;
+    const x = f64(-4.2, -1.7, -0.6, 0.4, 1.3, 2.6, 4.4); // no kinks nearby
+    const h = 1e-5;
+    for (const name of [...functions, "hard_sigmoid", "hard_swish"] as const) {
+      const [p0, p1] = name === "clamp" ? [-2, 2] : [0.8, 3];
+      const slopes = unary(
+        name,
+        x.map((v) => v + h),
+        p0,
+        p1,
+      );
+      for (const [i, below] of unary(
+        name,
+        x.map((v) => v - h),
+        p0,
+        p1,
+      ).entries()) {
+        slopes[i] = (3 * (slopes[i]! - below)) / (2 * h);
+      }
+      const takesOutput = name === "relu" || name === "sigmoid" || name === "tanh";
+      const given = takesOutput ? Float64Array.from(unary(name, x)) : x;
+      expectClose(
+        binary(
+          `${name}_grad`,
+          x.map(() => 3),
+          given,
+          p0,
+          p1,
+        ),
+        slopes,
+        1e-8,
+      );
+    }
+  });
   test("int32 wraps, truncates quotients and survives zero divisors", () => {
     const least = -(2 ** 31);
     expect(binary("mul", i32(2 ** 31 - 1, 65536), i32(2 ** 31 - 1, 65536), 0, 0, "int32")).toEqual([1, 0]);
     expect(binary("add", i32(2 ** 31 - 1), i32(1), 0, 0, "int32")).toEqual([least]);
+    expect(binary("sub", i32(least, 5), i32(1, 7), 0, 0, "int32")).toEqual([2 ** 31 - 1, -2]);
+    expect(binary("add_scaled", i32(1, 5), i32(2 ** 30, 7), 3, 0, "int32")).toEqual([1 - 2 ** 30, 26]);
     expect(binary("div", i32(-7, 7, least, 5), i32(2, -2, -1, 0), 0, 0, "int32")).toEqual([-3, -3, least, 0]);
     expect(binary("remainder", i32(-7, 7, 5), i32(3, -3, 0), 0, 0, "int32")).toEqual([2, -2, 0]);
   });
