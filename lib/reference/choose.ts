@@ -1,25 +1,12 @@
-import { decodeSizes, type Operand } from "../backend/contract.js";
 import { buildAdvice, collector, loadNative } from "../backend/load.js";
 import type { NativeBackend } from "../backend/native.js";
-import { type Backend, backend, setLoader, useBackend } from "../backend/run.js";
+import { backend, setLoader, useBackend } from "../backend/run.js";
 import { ArgumentError, BackendError } from "../core/errors.js";
 import { setMemoryHooks } from "../core/memory.js";
 import { checkChoice } from "../core/options.js";
-import { reference } from "./backend.js";
+import { referenceBackend } from "./backend.js";
 
 /** Which backend computes: native kernels where the addon loads, else the TypeScript reference, which says so once. */
-
-const referenceBackend: Backend = {
-  name: "reference",
-  run(kernel, dtype, sizes, operands) {
-    const views = operands.map((t): Operand | null =>
-      t ? { array: t.storage.array(t.dtype), offset: t.offset } : null,
-    );
-    // The kernel's name decides the types of sizes and operands, which TypeScript cannot follow through a variable.
-    const call = reference[kernel] as (sizes: unknown, operands: unknown, dtype: unknown) => number;
-    return call(decodeSizes(kernel, sizes), views, dtype);
-  },
-};
 
 let native: NativeBackend | null | undefined;
 let tried: readonly string[] = [];
