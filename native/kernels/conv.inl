@@ -2,6 +2,8 @@
 //
 // The list, in order; the first whose condition holds is taken. Conditions read the shape and the precision mode, never
 // the number of threads or the instruction set, so that all of them give the same bits. C and K: channels of a group.
+//   all three
+//     0. depthwise  one channel in and out a group, 8 planes or more, strides up to 4 depthwise.inl
 //   conv, conv_input_grad
 //     1. winograd F(4x4)  3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more   winograd.inl
 //     2. winograd F(2x2)  the same, default or tight precision, 32 of its smaller tiles or more           winograd.inl
@@ -13,6 +15,7 @@
 #pragma once
 #include "conv_direct.inl"
 #include "conv_weight_grad.inl"
+#include "depthwise.inl"
 #include "winograd.inl"
 #include "winograd_weight_grad.inl"
 
@@ -30,6 +33,7 @@ XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t*
 template <class T>
 int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
   if (conv_y(s).high == 0) return kOk;
+  if (depthwise_fits(s)) return Depthwise<T>(s, runtime).forward(operands);
   const Correlation<T> correlation = forward_correlation<T>(s, operands);
   if constexpr (sizeof(T) == 4) {
     const int tile = winograd_tile(s, runtime.precision, s.out);
@@ -42,6 +46,7 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
 template <class T>
 int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
   if (conv_x(s).high == 0) return kOk;
+  if (depthwise_fits(s)) return Depthwise<T>(s, runtime).input_grad(operands);
   if constexpr (sizeof(T) == 4) {
     const int64_t no_phase[kSpatial] = {};
     const int tile = winograd_tile(s, runtime.precision, s.in);
@@ -55,6 +60,7 @@ int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const*
 
 template <class T>
 int64_t conv_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
+  if (depthwise_fits(s) && conv_y(s).high > 0) return Depthwise<T>(s, runtime).weight_grad(operands);
   if constexpr (sizeof(T) == 4) {
     if (s.in_channels >= 16 * s.groups && s.out_channels >= 16 * s.groups && conv_y(s).high > 0) {
       const int tile = winograd_tile(s, runtime.precision, s.out);

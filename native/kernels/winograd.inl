@@ -134,12 +134,12 @@ struct Winograd {
 
   const Runtime& runtime;
   const Correlation<float>& conv;
-  bool flipped;               // taps run backwards: the input gradient
+  bool flipped;                // taps run backwards: the input gradient
   int64_t offset_h, offset_w;  // source of output 0's first tap
   int64_t tiles_h, tiles_w, tiles, panels;
-  Split rows;                 // panels of output channels
-  Split depth;                // blocks of the reduction over channels
-  int64_t point_stride;       // of the transformed weights: one group's, padded so that points do not share cache sets
+  Split rows;            // panels of output channels
+  Split depth;           // blocks of the reduction over channels
+  int64_t point_stride;  // of the transformed weights: one group's, padded so that points do not share cache sets
   float *u, *v, *m;
   bool failed = false;
 
@@ -227,15 +227,18 @@ struct Winograd {
           for (int j = 0; j < kPoints; j++) {
             float* const to = u + (group * kPoints * kPoints + i * kPoints + j) * point_stride +
                               row * conv.in_channels + c * count + r;
-            if (n == kLanes) store(to, row_of_u[j]);
-            else store_partial(to, row_of_u[j], n);
+            if (n == kLanes)
+              store(to, row_of_u[j]);
+            else
+              store_partial(to, row_of_u[j], n);
           }
         }
       }
   }
 
   // V of one channel of one panel; points lie `stride` apart.
-  [[gnu::always_inline]] static inline void transform_input(const Panel& p, const float* x, int64_t width, float* to, int64_t stride) {
+  [[gnu::always_inline]] static inline void transform_input(const Panel& p, const float* x, int64_t width, float* to,
+                                                            int64_t stride) {
     for (int v = 0; v < kVectors; v++, to += kLanes) {
       const I origin = load(p.origin + v * kLanes);
       V half[kPoints][kPoints];
@@ -367,7 +370,8 @@ struct Winograd {
     // Step by step for a chunk of panels: V and the sums take at most about 32 MB.
     const int64_t a_panel = kSquare * (conv.in_channels + conv.out_channels) * kColumns * int64_t(sizeof(float));
     const int64_t chunk = smaller(panels, larger(1, smaller(256 / kColumns, (32 << 20) / a_panel)));
-    const int64_t v_point = chunk * conv.in_channels * kColumns + 16, m_point = chunk * conv.out_channels * kColumns + 16;
+    const int64_t v_point = chunk * conv.in_channels * kColumns + 16,
+                  m_point = chunk * conv.out_channels * kColumns + 16;
     v = static_cast<float*>(runtime.scratch(1, kSquare * v_point * int64_t(sizeof(float))));
     m = static_cast<float*>(runtime.scratch(2, kSquare * m_point * int64_t(sizeof(float))));
     Panel* const panel = static_cast<Panel*>(runtime.scratch(3, chunk * int64_t(sizeof(Panel))));
@@ -379,8 +383,8 @@ struct Winograd {
         const int64_t in_parts = ceil_div(conv.in_channels, 16), out_parts = ceil_div(rows.parts, 8);
         run_tasks(runtime, count * in_parts, [&](int64_t i) {
           const int64_t at = i / in_parts, c = i % in_parts * 16;
-          transform_inputs(panel[at], group, c, smaller(c + 16, conv.in_channels),
-                           v + at * conv.in_channels * kColumns, v_point);
+          transform_inputs(panel[at], group, c, smaller(c + 16, conv.in_channels), v + at * conv.in_channels * kColumns,
+                           v_point);
         });
         run_tasks(runtime, kSquare * out_parts, [&](int64_t i) {
           const int64_t point = i / out_parts, from = i % out_parts * 8, to = smaller(from + 8, rows.parts);
@@ -392,8 +396,8 @@ struct Winograd {
         run_tasks(runtime, count * rows.parts, [&](int64_t i) {
           const int64_t at = i / rows.parts, k = i % rows.parts;
           for (int64_t row = rows.start(k); row < rows.start(k) + rows.size(k); row++)
-            transform_output(panel[at], group * conv.out_channels + row,
-                             m + (at * conv.out_channels + row) * kColumns, m_point);
+            transform_output(panel[at], group * conv.out_channels + row, m + (at * conv.out_channels + row) * kColumns,
+                             m_point);
         });
       }
     return kOk;

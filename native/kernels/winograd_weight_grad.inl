@@ -20,7 +20,7 @@ struct WinogradWeightGrad {
   const ConvSizes& s;
   const float *x, *dy;
   float *dw, *dbias;
-  int64_t channels, outputs;             // of one group
+  int64_t channels, outputs;              // of one group
   int64_t tiles_w, bands, bands_a_block;  // a band is one row of tiles of one image
   int64_t chunk_first = 0, chunk_bands = 0;
   Split rows;        // panels of input channels
@@ -75,8 +75,7 @@ struct WinogradWeightGrad {
     if (!staged) return;
     for (int64_t r = 0; r < count; r += kLanes) {
       const int n = int(smaller(kLanes, count - r));
-      const float* const from =
-          x + ((image * s.groups + group) * channels + rows.start(panel) + r) * s.in[1] * s.in[2];
+      const float* const from = x + ((image * s.groups + group) * channels + rows.start(panel) + r) * s.in[1] * s.in[2];
       const Staged pixels = stage(from, s.in[1], s.in[2], top, kPoints, n, staged);
       float* to = v + rows.start(panel) * chunk_bands * tiles_w + (band - chunk_first) * tiles_w * count + r;
       for (int64_t tile = 0; tile < tiles_w; tile++, to += count) {
@@ -96,8 +95,10 @@ struct WinogradWeightGrad {
           Transform<kTile>::input(half[i]);
 #pragma GCC unroll 6
           for (int j = 0; j < kPoints; j++) {
-            if (n == kLanes) store(to + (i * kPoints + j) * v_point, half[i][j]);
-            else store_partial(to + (i * kPoints + j) * v_point, half[i][j], n);
+            if (n == kLanes)
+              store(to + (i * kPoints + j) * v_point, half[i][j]);
+            else
+              store_partial(to + (i * kPoints + j) * v_point, half[i][j], n);
           }
         }
       }
@@ -203,8 +204,10 @@ struct WinogradWeightGrad {
         const int64_t panels = rows.parts + k_panels;
         run_tasks(runtime, panels * chunk_bands, [&](int64_t i) {
           const int64_t panel = i / chunk_bands, band = chunk_first + i % chunk_bands;
-          if (panel < rows.parts) transform_x(group, band, panel);
-          else transform_dy(group, band, panel - rows.parts);
+          if (panel < rows.parts)
+            transform_x(group, band, panel);
+          else
+            transform_dy(group, band, panel - rows.parts);
         });
         const int64_t parts = ceil_div(rows.parts, 10);
         run_tasks(runtime, kSquare * k_panels * parts, [&](int64_t i) {
