@@ -11,6 +11,7 @@ namespace xcorr {
 constexpr int kHeader = 4;
 
 struct Record {
+  Record() {}  // left as it is: read_record fills what counts
   Call call;
   void* operands[kMostParameters];
   Block* blocks[kMostParameters];  // null where not given

@@ -87,15 +87,26 @@ bool decode(double kernel, double type, const double* sizes, double slots, doubl
   }
   call->kernel = (int)kernel;
   call->type = (int)type;
-  int64_t* integers = reinterpret_cast<int64_t*>(call->sizes);
-  int64_t largest = 0;
-  for (int i = 0; i < k.integers; i++) {
-    int64_t value;
+  unsigned char* slot = call->sizes;
+  int64_t largest = 0, value = 0;
+  const int plain = k.rank_slot >= 0 ? k.rank_slot + 1 : k.integers;
+  for (int i = 0; i < plain; i++) {
     if (!integer(sizes[i], &value)) return refuse_size(error, k, i, sizes[i]);
-    memcpy(integers + i, &value, 8);
+    memcpy(slot + 8 * i, &value, 8);
     largest |= value < 0 ? -value : value;
   }
-  memcpy(integers + k.integers, sizes + k.integers, (k.slots - k.integers) * 8);
+  if (k.rank_slot >= 0) {  // `value` is the rank; of kRank entries only so many count
+    const int rank = value >= 0 && value <= kRank ? (int)value : kRank;
+    memset(slot + 8 * plain, 0, 8 * (k.integers - plain));
+    for (int first = plain; first < k.integers; first += kRank) {
+      for (int i = first; i < first + rank; i++) {
+        if (!integer(sizes[i], &value)) return refuse_size(error, k, i, sizes[i]);
+        memcpy(slot + 8 * i, &value, 8);
+        largest |= value < 0 ? -value : value;
+      }
+    }
+  }
+  memcpy(slot + 8 * k.integers, sizes + k.integers, (k.slots - k.integers) * 8);
   // seed and offset are numbers, not sizes.
   if (largest > kMostSize && call->kernel != k_random_fill) return refuse(error, k, "a size is above 2^40", *call);
   for (int i = 0; i < k.parameters; i++) {

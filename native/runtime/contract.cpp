@@ -30,12 +30,14 @@ constexpr bool same(const char* a, const char* b) {
 
 constexpr Kernel kernel(const char* name, const char* sizes, const char* types, int bytes,
                         const Parameter (&parameters)[kMostParameters]) {
-  Kernel k = {name, sizes, types[0], 0, 0, 0, 0, {}, {}};
+  Kernel k = {name, sizes, types[0], 0, 0, 0, 0, -1, {}, {}};
   for (const Fields& f : kFields) {
     if (!same(f.sizes, sizes)) continue;
     k.fields = f.count;
     for (int i = 0; i < f.count; i++) {
       k.field[i] = f.field[i];
+      if (same(f.field[i].name, "rank")) k.rank_slot = k.slots;
+      if (k.rank_slot >= 0 && k.slots > k.rank_slot && f.field[i].kind != 'R' && f.field[i].kind != 'D') abort();
       k.slots += slots_of(f.field[i].kind);
       if (f.field[i].kind != 'D') k.integers = k.slots;
     }

@@ -33,6 +33,7 @@ struct Kernel {
   char types;         // F, N or A
   int fields, parameters;
   int integers, slots;  // 8-byte slots of the struct: integers come first, doubles after
+  int rank_slot;        // the slot of `rank`, whose R fields then follow up to the doubles; -1 if there is none
   Field field[kMostFields];
   Parameter parameter[kMostParameters];
 
