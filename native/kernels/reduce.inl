@@ -56,7 +56,7 @@ XCORR_INLINE auto fold_piece(const T* x, int64_t n) {
     constexpr int chains = sizeof(A) == 8 ? 2 : 4;  // to overlap the latency of one addition with others
     Wide<A> sums[chains];
     for (int c = 0; c < chains; c++) sums[c] = Wide<A>::of(F::start());
-    const auto fold = [](Wide<A>& sum, const Wide<A>& value) __attribute__((always_inline)) {
+    const auto fold = [](Wide<A> & sum, const Wide<A>& value) __attribute__((always_inline)) {
       for (int v = 0; v < Wide<A>::vectors; v++) sum.v[v] = F::next_vector(sum.v[v], value.v[v]);
     };
     int64_t i = 0;
@@ -132,7 +132,8 @@ constexpr int64_t kStrip = 64;  // columns whose results are in the first-level 
 
 // Folds `rows` rows of `columns` (at most kStrip) neighbours into result; blocks of 64 rows first, then their totals.
 template <class T, int64_t op>
-XCORR_INLINE void fold_strip(const T* x, int64_t rows, int64_t row_stride, int64_t columns, typename Fold<T, op>::A* result) {
+XCORR_INLINE void fold_strip(const T* x, int64_t rows, int64_t row_stride, int64_t columns,
+                             typename Fold<T, op>::A* result) {
   using F = Fold<T, op>;
   using A = typename F::A;
   for (int64_t j = 0; j < columns; j++) result[j] = F::start();
@@ -177,7 +178,9 @@ int64_t reduce_columns(const ReduceSizes& s, const Runtime& runtime, const T* x,
     partial = static_cast<A*>(runtime.scratch(0, blocks * kStrip * (int64_t)sizeof(A)));
     if (!partial) return kOutOfMemory;
   }
-  const auto columns_of = [&](int64_t strip) { return s.inner - strip * kStrip < kStrip ? s.inner - strip * kStrip : kStrip; };
+  const auto columns_of = [&](int64_t strip) {
+    return s.inner - strip * kStrip < kStrip ? s.inner - strip * kStrip : kStrip;
+  };
   run_ranges(runtime, blocks, (pieces > 1 ? rows_per_piece : s.count) * width, 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; b++) {
       const int64_t piece = b % pieces, strip = b / pieces % strips, outer = b / pieces / strips;
@@ -185,7 +188,8 @@ int64_t reduce_columns(const ReduceSizes& s, const Runtime& runtime, const T* x,
       const T* from = x + (outer * s.count + first) * s.inner + strip * kStrip;
       alignas(64) A result[kStrip];
       A* const to = partial ? partial + b * kStrip : result;
-      fold_strip<T, op>(from, pieces > 1 && rest > rows_per_piece ? rows_per_piece : rest, s.inner, columns_of(strip), to);
+      fold_strip<T, op>(from, pieces > 1 && rest > rows_per_piece ? rows_per_piece : rest, s.inner, columns_of(strip),
+                        to);
       if (!partial)
         for (int64_t j = 0; j < columns_of(strip); j++) y[outer * s.inner + strip * kStrip + j] = (T)to[j];
     }
@@ -212,10 +216,14 @@ int64_t reduce(const ReduceSizes& s, const Runtime& runtime, void* const* operan
   T* const y = static_cast<T*>(operands[1]);
   if (s.outer * s.inner == 0) return kOk;
   switch (s.op) {
-    case reduce::sum: return reduce_with<T, reduce::sum>(s, runtime, x, y);
-    case reduce::prod: return reduce_with<T, reduce::prod>(s, runtime, x, y);
-    case reduce::max: return reduce_with<T, reduce::max>(s, runtime, x, y);
-    case reduce::min: return reduce_with<T, reduce::min>(s, runtime, x, y);
+    case reduce::sum:
+      return reduce_with<T, reduce::sum>(s, runtime, x, y);
+    case reduce::prod:
+      return reduce_with<T, reduce::prod>(s, runtime, x, y);
+    case reduce::max:
+      return reduce_with<T, reduce::max>(s, runtime, x, y);
+    case reduce::min:
+      return reduce_with<T, reduce::min>(s, runtime, x, y);
   }
   return kOk;
 }
@@ -251,15 +259,18 @@ XCORR_INLINE void arg_columns(const T* x, int64_t count, int64_t stride, int64_t
 template <class T, int64_t op>
 void arg_with(const ReduceSizes& s, const Runtime& runtime, const T* x, T* y, int32_t* index) {
   const int64_t strips = (s.inner + kStrip - 1) / kStrip;
-  run_ranges(runtime, s.outer * strips, s.count * (s.inner < kStrip ? s.inner : kStrip), 1, [&](int64_t first, int64_t end) {
-    for (int64_t b = first; b < end; b++) {
-      const int64_t outer = b / strips, column = b % strips * kStrip, left = s.inner - column;
-      const T* const from = x + outer * s.count * s.inner + column;
-      const int64_t to = outer * s.inner + column;
-      if (s.inner == 1) arg_row<T, op>(from, s.count, y + to, index + to);
-      else arg_columns<T, op>(from, s.count, s.inner, left < kStrip ? left : kStrip, y + to, index + to);
-    }
-  });
+  run_ranges(runtime, s.outer * strips, s.count * (s.inner < kStrip ? s.inner : kStrip), 1,
+             [&](int64_t first, int64_t end) {
+               for (int64_t b = first; b < end; b++) {
+                 const int64_t outer = b / strips, column = b % strips * kStrip, left = s.inner - column;
+                 const T* const from = x + outer * s.count * s.inner + column;
+                 const int64_t to = outer * s.inner + column;
+                 if (s.inner == 1)
+                   arg_row<T, op>(from, s.count, y + to, index + to);
+                 else
+                   arg_columns<T, op>(from, s.count, s.inner, left < kStrip ? left : kStrip, y + to, index + to);
+               }
+             });
 }
 
 template <class T>
@@ -267,8 +278,10 @@ int64_t arg_reduce(const ReduceSizes& s, const Runtime& runtime, void* const* op
   const T* const x = static_cast<const T*>(operands[0]);
   T* const y = static_cast<T*>(operands[1]);
   int32_t* const index = static_cast<int32_t*>(operands[2]);
-  if (s.op == reduce::max) arg_with<T, reduce::max>(s, runtime, x, y, index);
-  else arg_with<T, reduce::min>(s, runtime, x, y, index);
+  if (s.op == reduce::max)
+    arg_with<T, reduce::max>(s, runtime, x, y, index);
+  else
+    arg_with<T, reduce::min>(s, runtime, x, y, index);
   return kOk;
 }
 
@@ -278,21 +291,22 @@ void scan_with(const ScanSizes& s, const Runtime& runtime, const T* x, T* y) {
   using F = Fold<T, op>;
   using A = typename F::A;
   const int64_t strips = (s.inner + kStrip - 1) / kStrip;
-  run_ranges(runtime, s.outer * strips, s.count * (s.inner < kStrip ? s.inner : kStrip), 1, [&](int64_t first, int64_t end) {
-    for (int64_t b = first; b < end; b++) {
-      const int64_t column = b % strips * kStrip, left = s.inner - column, columns = left < kStrip ? left : kStrip;
-      const int64_t base = b / strips * s.count * s.inner + column;
-      A total[kStrip];
-      for (int64_t j = 0; j < columns; j++) total[j] = F::start();
-      for (int64_t i = 0; i < s.count; i++) {
-        const int64_t row = base + (s.reverse ? s.count - 1 - i : i) * s.inner;
-        for (int64_t j = 0; j < columns; j++) {
-          total[j] = F::next(total[j], (A)x[row + j]);
-          y[row + j] = (T)total[j];
+  run_ranges(
+      runtime, s.outer * strips, s.count * (s.inner < kStrip ? s.inner : kStrip), 1, [&](int64_t first, int64_t end) {
+        for (int64_t b = first; b < end; b++) {
+          const int64_t column = b % strips * kStrip, left = s.inner - column, columns = left < kStrip ? left : kStrip;
+          const int64_t base = b / strips * s.count * s.inner + column;
+          A total[kStrip];
+          for (int64_t j = 0; j < columns; j++) total[j] = F::start();
+          for (int64_t i = 0; i < s.count; i++) {
+            const int64_t row = base + (s.reverse ? s.count - 1 - i : i) * s.inner;
+            for (int64_t j = 0; j < columns; j++) {
+              total[j] = F::next(total[j], (A)x[row + j]);
+              y[row + j] = (T)total[j];
+            }
+          }
         }
-      }
-    }
-  });
+      });
 }
 
 template <class T>
@@ -300,10 +314,18 @@ int64_t scan(const ScanSizes& s, const Runtime& runtime, void* const* operands) 
   const T* const x = static_cast<const T*>(operands[0]);
   T* const y = static_cast<T*>(operands[1]);
   switch (s.op) {
-    case reduce::sum: scan_with<T, reduce::sum>(s, runtime, x, y); break;
-    case reduce::prod: scan_with<T, reduce::prod>(s, runtime, x, y); break;
-    case reduce::max: scan_with<T, reduce::max>(s, runtime, x, y); break;
-    case reduce::min: scan_with<T, reduce::min>(s, runtime, x, y); break;
+    case reduce::sum:
+      scan_with<T, reduce::sum>(s, runtime, x, y);
+      break;
+    case reduce::prod:
+      scan_with<T, reduce::prod>(s, runtime, x, y);
+      break;
+    case reduce::max:
+      scan_with<T, reduce::max>(s, runtime, x, y);
+      break;
+    case reduce::min:
+      scan_with<T, reduce::min>(s, runtime, x, y);
+      break;
   }
   return kOk;
 }

@@ -1,0 +1,390 @@
+// max_pool, avg_pool, their adaptive forms and the averages' gradients. A plane is one channel of one image; planes are
+// independent, so they are what tasks are made of.
+//
+// Sliding windows: the part of an input row that a chunk of one output row needs is split into `stride` phases (phase p
+// holds columns p, p + stride, ...), padding filled in, so that every tap of the window is one contiguous load.
+#pragma once
+#include "softmax.inl"
+
+namespace xcorr {
+namespace {
+
+// The taps of a window that lie inside the input, along one dimension: [first, end) of the kernel.
+struct Taps {
+  int64_t start, first, end;  // start: position of tap 0, may be negative
+  XCORR_MEMBER int64_t count() const { return end - first; }
+};
+XCORR_INLINE Taps taps_inside(int64_t out, int64_t stride, int64_t pad, int64_t dilation, int64_t kernel, int64_t in) {
+  const int64_t start = out * stride - pad;
+  const int64_t first = start < 0 ? (-start + dilation - 1) / dilation : 0;
+  const int64_t reach = in > start ? (in - start + dilation - 1) / dilation : 0;
+  const int64_t end = kernel < reach ? kernel : reach;
+  return {start, first, end > first ? end : first};
+}
+XCORR_INLINE Taps taps_inside(const PoolSizes& s, int d, int64_t out) {
+  return taps_inside(out, s.stride[d], s.pad[d], s.dilation[d], s.kernel[d], s.in[d]);
+}
+
+// How many taps count for the average: those inside the input, or inside the input and its padding.
+XCORR_INLINE int64_t counted_taps(const PoolSizes& s, int d, int64_t out) {
+  if (!s.count_include_pad) return taps_inside(s, d, out).count();
+  return taps_inside(out, s.stride[d], 0, s.dilation[d], s.kernel[d], s.in[d] + 2 * s.pad[d]).count();
+}
+XCORR_INLINE double average_divisor(const PoolSizes& s, int64_t depth, int64_t height, int64_t width) {
+  if (s.divisor != 0) return s.divisor;
+  const int64_t taps = counted_taps(s, 0, depth) * counted_taps(s, 1, height) * counted_taps(s, 2, width);
+  return taps < 1 ? 1.0 : (double)taps;
+}
+
+constexpr int64_t kChunk = 128, kPhaseElements = 2048;
+
+// Whether the columns that one output needs fit into the phase buffer.
+XCORR_INLINE bool fits_phases(const PoolSizes& s) {
+  return (s.kernel[2] - 1) * s.dilation[2] + 1 + 32 * s.stride[2] <= kPhaseElements / 2;
+}
+
+// A chunk of one output row: `count` outputs from `first` on.
+template <class T>
+struct RowChunk {
+  const PoolSizes& s;
+  int64_t first, count, phase_length;
+  T* phases;
+
+  XCORR_MEMBER static int64_t chunk_length(const PoolSizes& s) {
+    const int64_t room = (kPhaseElements - (s.kernel[2] - 1) * s.dilation[2] - 1) / s.stride[2] - 31;
+    return room < kChunk ? room : kChunk;
+  }
+  XCORR_MEMBER RowChunk(const PoolSizes& sizes, int64_t from, int64_t n, T* buffer)
+      : s(sizes), first(from), count(n), phases(buffer) {
+    const int64_t length = (n - 1) * s.stride[2] + (s.kernel[2] - 1) * s.dilation[2] + 1;
+    phase_length = (length + s.stride[2] - 1) / s.stride[2] + 16;
+  }
+  // Fills the phases from an input row, `outside` where the row has no column.
+  XCORR_MEMBER void read_row(const T* row, T outside) const {
+    const int64_t stride = s.stride[2], start = first * stride - s.pad[2], in = s.in[2];
+    for (int64_t p = 0; p < stride; p++) {
+      T* const phase = phases + p * phase_length;
+      const int64_t column = start + p;
+      int64_t left = column < 0 ? (-column + stride - 1) / stride : 0;
+      int64_t right = in > column ? (in - column + stride - 1) / stride : 0;
+      right = right < phase_length ? right : phase_length;
+      left = left < right ? left : right;
+      for (int64_t j = 0; j < left; j++) phase[j] = outside;
+      const T* const from = row + column;
+      if (stride == 1) {
+        for (int64_t j = left; j < right; j++) phase[j] = from[j];
+      } else if (stride == 2) {
+        for (int64_t j = left; j < right; j++) phase[j] = from[2 * j];
+      } else {
+        for (int64_t j = left; j < right; j++) phase[j] = from[stride * j];
+      }
+      for (int64_t j = right; j < phase_length; j++) phase[j] = outside;
+    }
+  }
+  XCORR_MEMBER const T* tap(int64_t k) const {
+    const int64_t offset = k * s.dilation[2];
+    return phases + offset % s.stride[2] * phase_length + offset / s.stride[2];
+  }
+};
+
+// ---- max_pool ----
+
+// One output by the definition; where the windows are too wide for the phases.
+template <class T>
+XCORR_INLINE void max_of_window(const PoolSizes& s, const T* x, Taps depth, Taps height, Taps width, T* y,
+                                int32_t* index) {
+  T best = T(-kInfinity);
+  int64_t at = -1;
+  for (int64_t d = depth.first; d < depth.end; d++) {
+    for (int64_t h = height.first; h < height.end; h++) {
+      const int64_t row = ((depth.start + d * s.dilation[0]) * s.in[1] + height.start + h * s.dilation[1]) * s.in[2];
+      for (int64_t w = width.first; w < width.end; w++) {
+        const int64_t position = row + width.start + w * s.dilation[2];
+        const T value = x[position];
+        if (at < 0 || value > best || (value != value && best == best)) best = value, at = position;
+      }
+    }
+  }
+  *y = best;
+  *index = (int32_t)(at < 0 ? 0 : at);
+}
+
+template <class T>
+XCORR_INLINE void max_of_chunk(const PoolSizes& s, const T* x, Taps depth, Taps height, const RowChunk<T>& chunk, T* y,
+                               int32_t* index) {
+  using V = Vector<T>;
+  using I = typename Simd<T>::I;
+  constexpr int64_t lanes = Simd<T>::lanes;
+  typedef __typeof__(I{}[0]) Integer;
+  alignas(64) T best[kChunk + 16];
+  alignas(64) Integer at[kChunk + 16];
+  const bool no_rows = depth.count() == 0 || height.count() == 0;
+  const int64_t first_row =
+      ((depth.start + depth.first * s.dilation[0]) * s.in[1] + height.start + height.first * s.dilation[1]) * s.in[2];
+  for (int64_t j = 0; j < chunk.count; j++) {
+    const Taps width = taps_inside(s, 2, chunk.first + j);
+    at[j] = no_rows || width.count() == 0 ? 0 : Integer(first_row + width.start + width.first * s.dilation[2]);
+  }
+  for (int64_t j = 0; j < chunk.count; j += lanes) store(best + j, number<V>(-kInfinity));
+  const I lane_columns = lane_numbers<T>() * Integer(s.stride[2]);
+  for (int64_t d = depth.first; d < depth.end; d++) {
+    for (int64_t h = height.first; h < height.end; h++) {
+      const int64_t row = ((depth.start + d * s.dilation[0]) * s.in[1] + height.start + h * s.dilation[1]) * s.in[2];
+      chunk.read_row(x + row, T(-kInfinity));
+      for (int64_t j = 0; j < chunk.count; j += lanes) {
+        V so_far = load(best + j);
+        I place = load(at + j);
+        I position = lane_columns + Integer(row + (chunk.first + j) * s.stride[2] - s.pad[2]);
+        for (int64_t k = 0; k < s.kernel[2]; k++, position += Integer(s.dilation[2])) {
+          const V value = load(chunk.tap(k) + j);
+          const I wins = (value > so_far) | ((value != value) & (so_far == so_far));
+          so_far = select(wins, value, so_far);
+          place = select(wins, position, place);
+        }
+        store(best + j, so_far);
+        store(at + j, place);
+      }
+    }
+  }
+  for (int64_t j = 0; j < chunk.count; j++) y[j] = best[j];
+  for (int64_t j = 0; j < chunk.count; j++) index[j] = (int32_t)at[j];
+}
+
+// row(depth, height) for every output row of a plane, in order.
+template <class Row>
+XCORR_INLINE void for_each_output_row(const int64_t* out, const Row& row) {
+  for (int64_t d = 0; d < out[0]; d++)
+    for (int64_t h = 0; h < out[1]; h++) row(d, h);
+}
+
+XCORR_INLINE int64_t pool_cost(const PoolSizes& s) { return volume(s.in) + volume(s.out) * volume(s.kernel); }
+
+template <class T>
+int64_t max_pool(const PoolSizes& s, const Runtime& runtime, void* const* operands) {
+  const T* const x = static_cast<const T*>(operands[0]);
+  T* const y = static_cast<T*>(operands[1]);
+  int32_t* const index = static_cast<int32_t*>(operands[2]);
+  const int64_t in = volume(s.in), out = volume(s.out);
+  if (s.planes * out == 0) return kOk;
+  const bool by_phases = fits_phases(s);
+  const int64_t step = by_phases ? RowChunk<T>::chunk_length(s) : s.out[2];
+  run_ranges(runtime, s.planes, pool_cost(s), 1, [&](int64_t begin, int64_t end) {
+    alignas(64) T phases[kPhaseElements + 64];
+    for (int64_t plane = begin; plane < end; plane++) {
+      for_each_output_row(
+          s.out, [&](int64_t d, int64_t h) __attribute__((always_inline)) {
+            const Taps depth = taps_inside(s, 0, d), height = taps_inside(s, 1, h);
+            const int64_t to = plane * out + (d * s.out[1] + h) * s.out[2];
+            for (int64_t w = 0; w < s.out[2]; w += step) {
+              const int64_t count = s.out[2] - w < step ? s.out[2] - w : step;
+              if (by_phases) {
+                max_of_chunk(s, x + plane * in, depth, height, RowChunk<T>(s, w, count, phases), y + to + w,
+                             index + to + w);
+              } else {
+                for (int64_t j = w; j < w + count; j++)
+                  max_of_window(s, x + plane * in, depth, height, taps_inside(s, 2, j), y + to + j, index + to + j);
+              }
+            }
+          });
+    }
+  });
+  return kOk;
+}
+
+// ---- avg_pool ----
+
+template <class T>
+XCORR_INLINE T sum_of_window(const PoolSizes& s, const T* x, Taps depth, Taps height, Taps width) {
+  double sum = 0;
+  for (int64_t d = depth.first; d < depth.end; d++)
+    for (int64_t h = height.first; h < height.end; h++)
+      for (int64_t w = width.first; w < width.end; w++)
+        sum += (double)x[((depth.start + d * s.dilation[0]) * s.in[1] + height.start + h * s.dilation[1]) * s.in[2] +
+                         width.start + w * s.dilation[2]];
+  return (T)sum;
+}
+
+// Sums of a chunk: the taps of a row first, then the rows.
+template <class T>
+XCORR_INLINE void sums_of_chunk(const PoolSizes& s, const T* x, Taps depth, Taps height, const RowChunk<T>& chunk,
+                                T* sums) {
+  constexpr int64_t lanes = Simd<T>::lanes;
+  for (int64_t j = 0; j < chunk.count; j += lanes) store(sums + j, splat<T>(0));
+  for (int64_t d = depth.first; d < depth.end; d++) {
+    for (int64_t h = height.first; h < height.end; h++) {
+      chunk.read_row(x + ((depth.start + d * s.dilation[0]) * s.in[1] + height.start + h * s.dilation[1]) * s.in[2],
+                     T(0));
+      for (int64_t j = 0; j < chunk.count; j += lanes) {
+        auto row = splat<T>(0);
+        for (int64_t k = 0; k < s.kernel[2]; k++) row = row + load(chunk.tap(k) + j);
+        store(sums + j, load(sums + j) + row);
+      }
+    }
+  }
+}
+
+template <class T>
+int64_t avg_pool(const PoolSizes& s, const Runtime& runtime, void* const* operands) {
+  const T* const x = static_cast<const T*>(operands[0]);
+  T* const y = static_cast<T*>(operands[1]);
+  const int64_t in = volume(s.in), out = volume(s.out);
+  if (s.planes * out == 0) return kOk;
+  const bool by_phases = fits_phases(s);
+  const int64_t step = by_phases ? RowChunk<T>::chunk_length(s) : kChunk;
+  run_ranges(runtime, s.planes, pool_cost(s), 1, [&](int64_t begin, int64_t end) {
+    alignas(64) T phases[kPhaseElements + 64], sums[kChunk + 16];
+    for (int64_t plane = begin; plane < end; plane++) {
+      for_each_output_row(
+          s.out, [&](int64_t d, int64_t h) __attribute__((always_inline)) {
+            const Taps depth = taps_inside(s, 0, d), height = taps_inside(s, 1, h);
+            T* const to = y + plane * out + (d * s.out[1] + h) * s.out[2];
+            for (int64_t w = 0; w < s.out[2]; w += step) {
+              const int64_t count = s.out[2] - w < step ? s.out[2] - w : step;
+              if (by_phases) {
+                sums_of_chunk(s, x + plane * in, depth, height, RowChunk<T>(s, w, count, phases), sums);
+              } else {
+                for (int64_t j = 0; j < count; j++)
+                  sums[j] = sum_of_window(s, x + plane * in, depth, height, taps_inside(s, 2, w + j));
+              }
+              for (int64_t j = 0; j < count; j++) to[w + j] = sums[j] / (T)average_divisor(s, d, h, w + j);
+            }
+          });
+    }
+  });
+  return kOk;
+}
+
+// Every output's gradient over its divisor goes to the inputs of its window; a plane is one thread's, in one order.
+template <class T>
+int64_t avg_pool_grad(const PoolSizes& s, const Runtime& runtime, void* const* operands) {
+  const T* const dy = static_cast<const T*>(operands[0]);
+  T* const dx = static_cast<T*>(operands[1]);
+  const int64_t in = volume(s.in), out = volume(s.out);
+  run_ranges(runtime, s.planes, pool_cost(s), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t plane = begin; plane < end; plane++) {
+      T* const to = dx + plane * in;
+      for (int64_t i = 0; i < in; i++) to[i] = 0;
+      for_each_output_row(
+          s.out, [&](int64_t d, int64_t h) __attribute__((always_inline)) {
+            const Taps depth = taps_inside(s, 0, d), height = taps_inside(s, 1, h);
+            const T* const from = dy + plane * out + (d * s.out[1] + h) * s.out[2];
+            for (int64_t w = 0; w < s.out[2]; w++) {
+              const Taps width = taps_inside(s, 2, w);
+              const T share = from[w] / (T)average_divisor(s, d, h, w);
+              for (int64_t i = depth.first; i < depth.end; i++) {
+                for (int64_t j = height.first; j < height.end; j++) {
+                  T* const row =
+                      to + ((depth.start + i * s.dilation[0]) * s.in[1] + height.start + j * s.dilation[1]) * s.in[2] +
+                      width.start;
+                  for (int64_t k = width.first; k < width.end; k++) row[k * s.dilation[2]] += share;
+                }
+              }
+            }
+          });
+    }
+  });
+  return kOk;
+}
+
+// ---- Adaptive: output p of `out` covers floor(p in / out) to ceil((p + 1) in / out) ----
+
+// The pool with equal windows that an adaptive one is when `out` divides `in` in every dimension.
+XCORR_INLINE bool divides_evenly(const AdaptiveSizes& s) {
+  for (int d = 0; d < kSpatial; d++)
+    if (s.out[d] == 0 || s.in[d] % s.out[d] != 0 || s.in[d] == 0) return false;
+  return true;
+}
+XCORR_INLINE PoolSizes even_windows(const AdaptiveSizes& s) {
+  PoolSizes p = {};
+  p.planes = s.planes;
+  for (int d = 0; d < kSpatial; d++) {
+    p.in[d] = s.in[d];
+    p.out[d] = s.out[d];
+    p.kernel[d] = p.stride[d] = s.in[d] / s.out[d];
+    p.dilation[d] = 1;
+  }
+  return p;
+}
+XCORR_INLINE Taps adaptive_taps(const AdaptiveSizes& s, int d, int64_t out) {
+  const int64_t first = out * s.in[d] / s.out[d], end = ((out + 1) * s.in[d] + s.out[d] - 1) / s.out[d];
+  return {0, first, end};
+}
+
+// output(plane, position, depth, height, width) for every output.
+template <class Output>
+XCORR_INLINE void for_each_adaptive(const AdaptiveSizes& s, const Runtime& runtime, const Output& output) {
+  run_ranges(runtime, s.planes, 2 * volume(s.in) + volume(s.out), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t plane = begin; plane < end; plane++) {
+      int64_t position = 0;
+      for_each_output_row(
+          s.out, [&](int64_t d, int64_t h) __attribute__((always_inline)) {
+            const Taps depth = adaptive_taps(s, 0, d), height = adaptive_taps(s, 1, h);
+            for (int64_t w = 0; w < s.out[2]; w++) output(plane, position++, depth, height, adaptive_taps(s, 2, w));
+          });
+    }
+  });
+}
+
+template <class T>
+int64_t adaptive_max_pool(const AdaptiveSizes& s, const Runtime& runtime, void* const* operands) {
+  const T* const x = static_cast<const T*>(operands[0]);
+  T* const y = static_cast<T*>(operands[1]);
+  int32_t* const index = static_cast<int32_t*>(operands[2]);
+  const int64_t in = volume(s.in), out = volume(s.out);
+  if (out == 1 && in > 0) {
+    run_ranges(runtime, s.planes, in, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; p++) arg_row<T, reduce::max>(x + p * in, in, y + p, index + p);
+    });
+    return kOk;
+  }
+  if (divides_evenly(s)) return max_pool<T>(even_windows(s), runtime, operands);
+  PoolSizes shape = {};
+  for (int d = 0; d < kSpatial; d++) shape.in[d] = s.in[d], shape.dilation[d] = 1;
+  for_each_adaptive(s, runtime, [&](int64_t plane, int64_t position, Taps depth, Taps height, Taps width) {
+    max_of_window(shape, x + plane * in, depth, height, width, y + plane * out + position,
+                  index + plane * out + position);
+  });
+  return kOk;
+}
+
+template <class T>
+int64_t adaptive_avg_pool(const AdaptiveSizes& s, const Runtime& runtime, void* const* operands) {
+  const T* const x = static_cast<const T*>(operands[0]);
+  T* const y = static_cast<T*>(operands[1]);
+  const int64_t in = volume(s.in), out = volume(s.out);
+  if (out == 1 && in > 0) {
+    run_ranges(runtime, s.planes, in, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; p++) y[p] = (T)(fold_row<T, reduce::sum>(x + p * in, in) / (double)in);
+    });
+    return kOk;
+  }
+  if (divides_evenly(s)) return avg_pool<T>(even_windows(s), runtime, operands);
+  PoolSizes shape = {};
+  for (int d = 0; d < kSpatial; d++) shape.in[d] = s.in[d], shape.dilation[d] = 1;
+  for_each_adaptive(s, runtime, [&](int64_t plane, int64_t position, Taps depth, Taps height, Taps width) {
+    const int64_t taps = depth.count() * height.count() * width.count();
+    y[plane * out + position] = sum_of_window(shape, x + plane * in, depth, height, width) / (T)(taps < 1 ? 1 : taps);
+  });
+  return kOk;
+}
+
+template <class T>
+int64_t adaptive_avg_pool_grad(const AdaptiveSizes& s, const Runtime& runtime, void* const* operands) {
+  const T* const dy = static_cast<const T*>(operands[0]);
+  T* const dx = static_cast<T*>(operands[1]);
+  const int64_t in = volume(s.in), out = volume(s.out);
+  if (divides_evenly(s)) return avg_pool_grad<T>(even_windows(s), runtime, operands);
+  run_ranges(runtime, s.planes * in, 1, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) dx[i] = 0;
+  });
+  for_each_adaptive(s, runtime, [&](int64_t plane, int64_t position, Taps depth, Taps height, Taps width) {
+    const T share = dy[plane * out + position] / (T)(depth.count() * height.count() * width.count());
+    for (int64_t d = depth.first; d < depth.end; d++)
+      for (int64_t h = height.first; h < height.end; h++)
+        for (int64_t w = width.first; w < width.end; w++) dx[plane * in + (d * s.in[1] + h) * s.in[2] + w] += share;
+  });
+  return kOk;
+}
+
+}  // namespace
+}  // namespace xcorr
