@@ -1,0 +1,373 @@
+import type { DType, FloatDType } from "../core/dtype.js";
+import { checkChoice, checkInteger, checkNumber, checkOptions } from "../core/options.js";
+import { numel, type Shape } from "../core/shape.js";
+import type { Tensor } from "../core/tensor.js";
+import * as ops from "../ops/activation.js";
+import { full } from "../ops/create.js";
+import { logSoftmax, softmax, softmin } from "../ops/softmax.js";
+import { Module } from "./module.js";
+import { floatDType } from "./options.js";
+import { Parameter } from "./parameter.js";
+import { float } from "./print.js";
+
+/** Activations as modules: functions of each element, without state (but for PReLU). */
+
+abstract class Activation extends Module {
+  override flops(_input: Shape, output: Shape): number {
+    return numel(output);
+  }
+}
+
+/** max(x, 0). */
+export class ReLU extends Activation {
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.relu(x);
+  }
+}
+
+/** min(max(x, 0), 6). */
+export class ReLU6 extends Activation {
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.relu6(x);
+  }
+}
+
+/** The self-normalising unit (Klambauer et al. 2017). */
+export class SELU extends Activation {
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.selu(x);
+  }
+}
+
+/** x * sigmoid(x), also called swish. */
+export class SiLU extends Activation {
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.silu(x);
+  }
+}
+
+/** x * tanh(softplus(x)). */
+export class Mish extends Activation {
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.mish(x);
+  }
+}
+
+/** x / (1 + |x|). */
+export class Softsign extends Activation {
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.softsign(x);
+  }
+}
+
+/** 1 / (1 + exp(-x)). */
+export class Sigmoid extends Activation {
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.sigmoid(x);
+  }
+}
+
+/** log(sigmoid(x)), without overflow. */
+export class LogSigmoid extends Activation {
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.logSigmoid(x);
+  }
+}
+
+/** The hyperbolic tangent. */
+export class Tanh extends Activation {
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.tanh(x);
+  }
+}
+
+/** x - tanh(x). */
+export class Tanhshrink extends Activation {
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.tanhshrink(x);
+  }
+}
+
+/** min(max(x + 3, 0), 6) / 6. */
+export class Hardsigmoid extends Activation {
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.hardsigmoid(x);
+  }
+}
+
+/** x * hardsigmoid(x). */
+export class Hardswish extends Activation {
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.hardswish(x);
+  }
+}
+
+/** x above 0, else negativeSlope * x. */
+export class LeakyReLU extends Activation {
+  readonly negativeSlope: number;
+
+  constructor(negativeSlope = 0.01) {
+    super();
+    this.negativeSlope = checkNumber("LeakyReLU", "negativeSlope", negativeSlope);
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.leakyRelu(x, { negativeSlope: this.negativeSlope });
+  }
+
+  override extraText(): string {
+    return `negative_slope=${float(this.negativeSlope)}`;
+  }
+}
+
+/** x above 0, else alpha (exp(x) - 1). */
+export class ELU extends Activation {
+  readonly alpha: number;
+
+  constructor(alpha = 1) {
+    super();
+    this.alpha = checkNumber("ELU", "alpha", alpha);
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.elu(x, { alpha: this.alpha });
+  }
+
+  override extraText(): string {
+    return `alpha=${float(this.alpha)}`;
+  }
+}
+
+/** x above 0, else alpha (exp(x / alpha) - 1). */
+export class CELU extends Activation {
+  readonly alpha: number;
+
+  constructor(alpha = 1) {
+    super();
+    this.alpha = checkNumber("CELU", "alpha", alpha);
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.celu(x, { alpha: this.alpha });
+  }
+
+  override extraText(): string {
+    return `alpha=${float(this.alpha)}`;
+  }
+}
+
+/** x, cut off at minVal and maxVal. */
+export class Hardtanh extends Activation {
+  readonly minVal: number;
+  readonly maxVal: number;
+
+  constructor(minVal = -1, maxVal = 1) {
+    super();
+    this.minVal = checkNumber("Hardtanh", "minVal", minVal);
+    this.maxVal = checkNumber("Hardtanh", "maxVal", maxVal);
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.hardtanh(x, { min: this.minVal, max: this.maxVal });
+  }
+
+  override extraText(): string {
+    return `min_val=${float(this.minVal)}, max_val=${float(this.maxVal)}`;
+  }
+}
+
+/** log(1 + exp(beta x)) / beta, and x itself where beta x is above the threshold. */
+export class Softplus extends Activation {
+  readonly beta: number;
+  readonly threshold: number;
+
+  constructor(beta = 1, threshold = 20) {
+    super();
+    this.beta = checkNumber("Softplus", "beta", beta);
+    this.threshold = checkNumber("Softplus", "threshold", threshold);
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.softplus(x, { beta: this.beta, threshold: this.threshold });
+  }
+
+  override extraText(): string {
+    return `beta=${this.beta}, threshold=${this.threshold}`;
+  }
+}
+
+/** x where |x| is above lambd, else 0. */
+export class Hardshrink extends Activation {
+  readonly lambd: number;
+
+  constructor(lambd = 0.5) {
+    super();
+    this.lambd = checkNumber("Hardshrink", "lambd", lambd);
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.hardshrink(x, { lambd: this.lambd });
+  }
+
+  override extraText(): string {
+    return `${float(this.lambd)}`;
+  }
+}
+
+/** x brought nearer to 0 by lambd. */
+export class Softshrink extends Activation {
+  readonly lambd: number;
+
+  constructor(lambd = 0.5) {
+    super();
+    this.lambd = checkNumber("Softshrink", "lambd", lambd);
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.softshrink(x, { lambd: this.lambd });
+  }
+
+  override extraText(): string {
+    return `${float(this.lambd)}`;
+  }
+}
+
+/** x where it is above `threshold`, else `value`. */
+export class Threshold extends Activation {
+  readonly threshold: number;
+  readonly value: number;
+
+  constructor(threshold: number, value: number) {
+    super();
+    this.threshold = checkNumber("Threshold", "threshold", threshold);
+    this.value = checkNumber("Threshold", "value", value);
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.threshold(x, this.threshold, this.value);
+  }
+
+  override extraText(): string {
+    return `threshold=${this.threshold}, value=${this.value}`;
+  }
+}
+
+/** x times the normal distribution function of x; "tanh" approximates it. */
+export class GELU extends Activation {
+  readonly approximate: "none" | "tanh";
+
+  constructor(options: { readonly approximate?: "none" | "tanh" } = {}) {
+    super();
+    checkOptions("GELU", options, ["approximate"]);
+    this.approximate = checkChoice("GELU", "approximate", options.approximate ?? "none", ["none", "tanh"]);
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.gelu(x, { approximate: this.approximate });
+  }
+
+  override extraText(): string {
+    return `approximate='${this.approximate}'`;
+  }
+}
+
+/** x above 0, else weight * x, with a learned weight: one for all channels (dimension 1), or one for each. */
+export class PReLU extends Activation {
+  readonly numParameters: number;
+  readonly weight: Parameter;
+
+  constructor(numParameters = 1, options: { readonly init?: number; readonly dtype?: FloatDType } = {}) {
+    super();
+    checkOptions("PReLU", options, ["init", "dtype"]);
+    this.numParameters = checkInteger("PReLU", "numParameters", numParameters, 1);
+    const init = checkNumber("PReLU", "init", options.init ?? 0.25);
+    this.weight = new Parameter(full([numParameters], init, { dtype: floatDType("PReLU", options.dtype) }));
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.prelu(x, this.weight as Tensor<D>);
+  }
+
+  override extraText(): string {
+    return `num_parameters=${this.numParameters}`;
+  }
+}
+
+/** The gated linear unit: one half of the dimension times the sigmoid of the other. */
+export class GLU extends Activation {
+  readonly dim: number;
+
+  constructor(dim = -1) {
+    super();
+    this.dim = checkInteger("GLU", "dim", dim, -8, 7);
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return ops.glu(x, this.dim);
+  }
+
+  override extraText(): string {
+    return `dim=${this.dim}`;
+  }
+}
+
+/** exp(x) / sum of exp(x) along a dimension. */
+export class Softmax extends Activation {
+  readonly dim: number;
+
+  constructor(dim: number) {
+    super();
+    this.dim = checkInteger("Softmax", "dim", dim, -8, 7);
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return softmax(x, this.dim);
+  }
+
+  override extraText(): string {
+    return `dim=${this.dim}`;
+  }
+}
+
+/** The softmax of -x. */
+export class Softmin extends Activation {
+  readonly dim: number;
+
+  constructor(dim: number) {
+    super();
+    this.dim = checkInteger("Softmin", "dim", dim, -8, 7);
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return softmin(x, this.dim);
+  }
+
+  override extraText(): string {
+    return `dim=${this.dim}`;
+  }
+}
+
+/** log(softmax(x)), without overflow. */
+export class LogSoftmax extends Activation {
+  readonly dim: number;
+
+  constructor(dim: number) {
+    super();
+    this.dim = checkInteger("LogSoftmax", "dim", dim, -8, 7);
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return logSoftmax(x, this.dim);
+  }
+
+  override extraText(): string {
+    return `dim=${this.dim}`;
+  }
+}
+
+/** Softmax over the channels of images, x [batch, channels, height, width] or without batch. */
+export class Softmax2d extends Activation {
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    return softmax(x, -3);
+  }
+}

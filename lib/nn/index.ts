@@ -1,0 +1,30 @@
+/** Layers, networks and their first values. Import it as `nn`. */
+export * from "./activation.js";
+export * from "./adaptive_pool.js";
+export {
+  Sequential,
+  ModuleDict,
+  ModuleList,
+} from "./container.js";
+export {
+  Conv1d,
+  Conv2d,
+  Conv3d,
+  type ConvLayerOptions,
+  LazyConv1d,
+  LazyConv2d,
+  LazyConv3d,
+} from "./conv.js";
+export * from "./conv_transpose.js";
+export * from "./dropout.js";
+export type { ForwardHook, ForwardPreHook, FullBackwardHook } from "./hooks.js";
+export * as init from "./init.js";
+export * from "./linear.js";
+export { Module } from "./module.js";
+export * from "./norm.js";
+export * from "./padding.js";
+export { Parameter, UninitializedParameter } from "./parameter.js";
+export * from "./pool.js";
+export * from "./shape.js";
+export type { LoadResult, StateDict } from "./state.js";
+export { Summary, type SummaryRow } from "./summary.js";

@@ -1,0 +1,280 @@
+import { enableGrad, unrecorded } from "../autograd/mode.js";
+import type { KernelName } from "../backend/abi.js";
+import { run } from "../backend/run.js";
+import { ArgumentError, GradientError, StateError } from "../core/errors.js";
+import { checkNumber, checkOptions } from "../core/options.js";
+import { describe, format, sameShape } from "../core/shape.js";
+import { autogradState, isDifferentiable, isTensor, type Tensor } from "../core/tensor.js";
+import { contiguous, converted, copied, copyInto, filled } from "../ops/kernel.js";
+import { overlaps } from "../ops/view.js";
+
+/** What every group of parameters has. */
+export interface GroupOptions {
+  /** The learning rate. */
+  lr: number;
+}
+
+/** Parameters with the options that hold for them, and what schedules remember of them. */
+export type ParamGroup<O extends GroupOptions> = O & {
+  params: Tensor[];
+  /** The learning rate at the start, set by schedules. */
+  initialLr?: number;
+} & Record<string, unknown>;
+
+/** A group as it is given: options left out are those of the optimiser. */
+export type GivenGroup<O extends GroupOptions> = Partial<O> & { readonly params: Tensor | Iterable<Tensor> };
+
+/** Parameters to optimise: a list, or groups with options of their own. */
+export type GivenParameters<O extends GroupOptions> = Iterable<Tensor> | readonly GivenGroup<O>[];
+
+/** What an optimiser remembers of one parameter, by name: `step`, `momentumBuffer`, `expAvg`, ... */
+export type ParameterState = Record<string, Tensor | number>;
+
+export interface OptimizerState {
+  /** By the position of the parameter over all groups; only parameters that have been updated. */
+  state: Record<string, ParameterState>;
+  /** Options of each group; `params` holds positions. */
+  paramGroups: (Record<string, unknown> & { params: number[] })[];
+}
+
+/**
+ * Changes parameters in place by their gradients. Each step of a parameter is one pass of one kernel over its memory;
+ * formulas and numbers are PyTorch's.
+ */
+export abstract class Optimizer<O extends GroupOptions = GroupOptions> {
+  readonly defaults: O;
+  readonly paramGroups: ParamGroup<O>[] = [];
+  /** What is remembered of each parameter. */
+  readonly state: Map<Tensor, ParameterState> = new Map();
+
+  /** `defaults` holds every option; one that is undefined must be given by each group. */
+  constructor(parameters: GivenParameters<O>, options: unknown, defaults: O) {
+    checkOptions(this.constructor.name, options, Object.keys(defaults));
+    this.defaults = { ...defaults, ...definedOnly(options as Partial<O>) };
+    for (const group of asGroups(this.#name, parameters)) this.addParamGroup(group);
+  }
+
+  get #name(): string {
+    return this.constructor.name;
+  }
+
+  /** Refuses options that are out of range. */
+  protected abstract check(call: string, options: O): void;
+
+  /** Updates one parameter that has a gradient. */
+  protected abstract update(parameter: Tensor, gradient: Tensor, group: ParamGroup<O>, state: ParameterState): void;
+
+  /**
+   * Adds parameters, with options of their own: a layer that is unfrozen during training, say.
+   * @throws {ArgumentError} if one is not a leaf, or belongs to a group already
+   */
+  addParamGroup(given: GivenGroup<O>): void {
+    const call = this.#name;
+    if (typeof given !== "object" || given === null || isTensor(given))
+      throw new ArgumentError(`${call}: a parameter group must be an object { params, ... }, got ${describe(given)}`);
+    const { params, ...options } = given;
+    checkOptions(call, options, Object.keys(this.defaults));
+    const list = isTensor(params) ? [params] : [...params];
+    const known = new Set(this.paramGroups.flatMap((group) => group.params));
+    for (const [i, p] of list.entries()) {
+      if (!isTensor(p))
+        throw new ArgumentError(`${call}: can only optimise tensors, but params[${i}] is ${describe(p)}`);
+      if (!p.isLeaf)
+        throw new GradientError(
+          `${call}: can only optimise leaves, but params[${i}] ${format(p.shape)} was computed from other tensors`,
+        );
+      if (!isDifferentiable(p)) throw new ArgumentError(`${call}: params[${i}] is ${p.dtype}; it can have no gradient`);
+      if (overlaps(p))
+        throw new ArgumentError(`${call}: several elements of params[${i}] ${format(p.shape)} are one place in memory`);
+      if (known.has(p)) throw new ArgumentError(`${call}: params[${i}] ${format(p.shape)} is in a group already`);
+      known.add(p);
+    }
+    const merged = { ...this.defaults, ...definedOnly(options as unknown as Partial<O>) };
+    for (const [name, value] of Object.entries(merged)) {
+      if (value === undefined) throw new ArgumentError(`${call}: the option ${name} must be given`);
+    }
+    checkNumber(call, "lr", merged.lr, 0);
+    this.check(call, merged);
+    this.paramGroups.push({ ...merged, params: list } as unknown as ParamGroup<O>);
+  }
+
+  /** Clears the gradients of all parameters: to null, or in place to zeros. */
+  zeroGrad(setToNone = true): void {
+    for (const group of this.paramGroups) {
+      for (const p of group.params) {
+        if (setToNone) autogradState(p).grad = null;
+        else unrecorded(() => p.grad?.zero_());
+      }
+    }
+  }
+
+  /**
+   * Updates every parameter that has a gradient. A `closure`, if given, is called first; it computes the loss anew (with
+   * its gradients), which is returned.
+   */
+  step(): undefined;
+  step<T>(closure: () => T): T;
+  step<T>(closure?: () => T): T | undefined {
+    if (closure !== undefined && typeof closure !== "function")
+      throw new ArgumentError(`${this.#name}.step: the closure must be a function, got ${describe(closure)}`);
+    const loss = closure === undefined ? undefined : enableGrad(closure);
+    unrecorded(() => {
+      for (const group of this.paramGroups) {
+        for (const p of group.params) {
+          const gradient = p.grad;
+          if (gradient === null || p.numel() === 0) continue;
+          let state = this.state.get(p);
+          if (state === undefined) this.state.set(p, (state = {}));
+          this.update(p, gradient, group, state);
+        }
+      }
+    });
+    return loss;
+  }
+
+  /** Counts the steps of one parameter. */
+  protected nextStep(state: ParameterState): number {
+    const step = ((state.step as number | undefined) ?? 0) + 1;
+    state.step = step;
+    return step;
+  }
+
+  /** A tensor beside the parameter that the optimiser remembers; made on first use, filled with `value`. */
+  protected buffer(state: ParameterState, name: string, parameter: Tensor, value = 0): Tensor {
+    const known = state[name] as Tensor | undefined;
+    if (known === undefined) return (state[name] = filled(parameter.shape, parameter.dtype, value));
+    if (known.dtype !== parameter.dtype) return (state[name] = converted(known, parameter.dtype)); // after Module.to()
+    return known;
+  }
+
+  /** Runs a one-pass kernel on the memory of a parameter, its gradient and its buffers. */
+  protected runStep(
+    kernel: KernelName,
+    parameter: Tensor,
+    gradient: Tensor,
+    sizes: readonly number[],
+    buffers: readonly (Tensor | null)[],
+  ): void {
+    const g = contiguous(gradient);
+    const p = parameter.isContiguous() ? parameter : copied(parameter);
+    run(kernel, parameter.dtype, [parameter.numel(), ...sizes], [p, g, ...buffers]);
+    if (p !== parameter) {
+      copyInto(parameter, p);
+      p.dispose();
+    }
+    if (g !== gradient) g.dispose();
+    parameter.storage.version++;
+  }
+
+  /** All that is needed to go on later: options of the groups, and tensors and counts by the position of the parameter. */
+  stateDict(): OptimizerState {
+    const positions = new Map<Tensor, number>();
+    for (const group of this.paramGroups) for (const p of group.params) positions.set(p, positions.size);
+    const state: Record<string, ParameterState> = {};
+    for (const [p, remembered] of this.state) {
+      const position = positions.get(p);
+      if (position !== undefined) state[position] = { ...remembered };
+    }
+    const paramGroups = this.paramGroups.map((group) => {
+      const { params, ...options } = group as Record<string, unknown> & { params: Tensor[] };
+      return { ...options, params: params.map((p) => positions.get(p)!) };
+    });
+    return { state, paramGroups };
+  }
+
+  /**
+   * Takes over what `stateDict()` gave: options (learning rates too), and copies of the tensors.
+   * @throws {StateError} if groups, or shapes of parameters, differ; nothing is changed then
+   */
+  loadStateDict(dict: OptimizerState): void {
+    const call = `${this.#name}.loadStateDict`;
+    if (typeof dict !== "object" || dict === null || !Array.isArray(dict.paramGroups) || typeof dict.state !== "object")
+      throw new ArgumentError(`${call}: needs { state, paramGroups } as stateDict() gives, got ${describe(dict)}`);
+    const groups = dict.paramGroups;
+    if (groups.length !== this.paramGroups.length) {
+      throw new StateError(
+        `${call}: the state has ${groups.length} parameter groups, but the optimiser ${this.paramGroups.length}`,
+      );
+    }
+    const byPosition = new Map<number, Tensor>();
+    groups.forEach((group, i) => {
+      const own = this.paramGroups[i]!.params;
+      if (!Array.isArray(group.params) || group.params.length !== own.length) {
+        throw new StateError(
+          `${call}: group ${i} of the state has ${group.params?.length} parameters, but that of the optimiser ${own.length}`,
+        );
+      }
+      group.params.forEach((position, j) => {
+        byPosition.set(position, own[j]!);
+      });
+      const merged = { ...this.paramGroups[i]!, ...group };
+      checkNumber(call, "lr", merged.lr, 0);
+      this.check(call, merged);
+    });
+    const loaded: [Tensor, ParameterState][] = [];
+    for (const [position, remembered] of Object.entries(dict.state)) {
+      const p = byPosition.get(Number(position));
+      if (p === undefined) throw new StateError(`${call}: the state has no parameter at position ${position}`);
+      const copy: ParameterState = {};
+      for (const [name, value] of Object.entries(remembered)) {
+        if (isTensor(value) && !sameShape(value.shape, p.shape)) {
+          throw new StateError(
+            `${call}: ${name} of parameter ${position} is ${format(value.shape)}, but the parameter is ${format(p.shape)}`,
+          );
+        }
+        copy[name] = isTensor(value) ? unrecorded(() => converted(value, p.dtype)) : value;
+      }
+      loaded.push([p, copy]);
+    }
+    groups.forEach((group, i) => {
+      const { params: _, ...options } = group;
+      Object.assign(this.paramGroups[i]!, options);
+    });
+    this.state.clear();
+    for (const [p, remembered] of loaded) this.state.set(p, remembered);
+  }
+
+  /** The optimiser and the options of its groups. */
+  toString(): string {
+    const groups = this.paramGroups.map((group, i) => {
+      const { params, ...options } = group;
+      const lines = Object.entries(options).map(([name, value]) => `    ${name}: ${describe(value)}`);
+      return [`  group ${i} of ${params.length} parameters`, ...lines].join("\n");
+    });
+    return [`${this.#name} (`, ...groups, ")"].join("\n");
+  }
+}
+
+/** Options without those that are undefined, so that they do not hide defaults. */
+function definedOnly<O extends object>(options: O): O {
+  return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined)) as O;
+}
+
+function asGroups<O extends GroupOptions>(call: string, given: GivenParameters<O>): GivenGroup<O>[] {
+  if (isTensor(given) || typeof given !== "object" || given === null || !(Symbol.iterator in given)) {
+    throw new ArgumentError(
+      `${call}: the parameters must be a list of tensors or of groups { params, ... }, got ${describe(given)}`,
+    );
+  }
+  const list = [...(given as Iterable<Tensor | GivenGroup<O>>)];
+  if (list.length === 0) throw new ArgumentError(`${call}: the list of parameters is empty`);
+  if (list.every((entry) => typeof entry === "object" && entry !== null && !isTensor(entry) && "params" in entry))
+    return list as GivenGroup<O>[];
+  return [{ params: list } as unknown as GivenGroup<O>];
+}
+
+/** @internal Refuses an option that is not true or false. */
+export function checkFlag(call: string, name: string, value: unknown): void {
+  if (typeof value !== "boolean")
+    throw new ArgumentError(`${call}: ${name} must be true or false, got ${describe(value)}`);
+}
+
+/** @internal Refuses decay rates that are not two numbers in [0, 1). */
+export function checkBetas(call: string, betas: unknown): void {
+  if (!Array.isArray(betas) || betas.length !== 2)
+    throw new ArgumentError(`${call}: betas must be a list of two numbers, got ${describe(betas)}`);
+  betas.forEach((beta, i) => {
+    checkNumber(call, `betas[${i}]`, beta, 0);
+    if (beta >= 1) throw new ArgumentError(`${call}: betas[${i}] must be below 1, got ${beta}`);
+  });
+}
