@@ -94,7 +94,7 @@ namespace scatter { enum Code : int64_t { XCORR_SCATTER(XCORR_CODE) kCodes }; }
 // Float to int truncates and saturates, NaN gives 0; anything to bool is x != 0.
 #define XCORR_COPY_SIZES(I, S, R, D) I(x_type) I(rank) R(shape) R(x_stride) R(y_stride)
 #define XCORR_UNARY_SIZES(I, S, R, D) I(op) I(count) D(p0) D(p1)
-// Operands have any strides (0 broadcasts); y is contiguous.
+// Operands have any strides (0 broadcasts); y is contiguous, and may be an operand that lies like it.
 #define XCORR_BINARY_SIZES(I, S, R, D) I(op) I(rank) R(shape) R(a_stride) R(b_stride) D(p0) D(p1)
 #define XCORR_WHERE_SIZES(I, S, R, D) I(rank) R(shape) R(condition_stride) R(a_stride) R(b_stride)
 #define XCORR_REDUCE_SIZES(I, S, R, D) I(op) I(outer) I(count) I(inner)

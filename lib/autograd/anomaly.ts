@@ -26,20 +26,29 @@ export function detectAnomaly<T>(fn: () => T, options: { checkNaN?: boolean } = 
   return result;
 }
 
-/** The caller's place in user code: the first frame outside lib/ or dist/. */
+/** The caller's place in user code: the first frame outside the library. */
 export function callSite(): string {
+  const depth = Error.stackTraceLimit;
+  Error.stackTraceLimit = 100; // modules may call operations from many frames below the user's
   const frames = (new Error().stack ?? "").split("\n").slice(2);
-  const outside = frames.find((f) => !/[\\/](lib|dist)[\\/](core|autograd|ops|nn|backend)[\\/]/.test(f));
-  return (outside ?? frames[0] ?? "unknown").trim();
+  Error.stackTraceLimit = depth;
+  const outside = frames.find((f) => !/[\\/](lib|dist)[\\/](core|backend|autograd|ops|nn)[\\/]/.test(f));
+  return (outside ?? frames[0] ?? "at an unknown place").trim();
 }
 
+/** Adds the place of the forward call to an error that a node's backward raised. */
+export function atForwardCall(error: unknown, node: Node): unknown {
+  const note = `the forward call of ${node.name} was made ${node.site ?? "before anomaly mode was on"}`;
+  if (error instanceof Error && !error.message.includes(note)) error.message += `; ${note}`;
+  return error;
+}
+
+/** Raises an error at the first NaN that a node's backward returned. */
 export function checkGradients(node: Node, gradients: readonly Gradient[]): void {
   if (!anomaly.checkNaN) return;
   gradients.forEach((gradient, i) => {
     if (gradient && primitives().hasNaN(gradient)) {
-      throw new GradientError(
-        `backward of ${node.name} returned NaN for input ${i}; the forward call was made ${node.site ?? "before anomaly mode was on"}`,
-      );
+      throw new GradientError(`backward of ${node.name} returned NaN for input ${i}`);
     }
   });
 }

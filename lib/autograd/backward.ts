@@ -1,8 +1,8 @@
 import { ArgumentError, GradientError, ShapeError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
-import { format, sameShape } from "../core/shape.js";
+import { describe, format, sameShape } from "../core/shape.js";
 import { isTensor, named, type Tensor } from "../core/tensor.js";
-import { edgeOrThrow, runBackward, storeGrad } from "./engine.js";
+import { runBackward, storeGrad } from "./engine.js";
 import { unrecorded } from "./mode.js";
 import { type Edge, edgeOf, type Gradient } from "./node.js";
 import { primitives } from "./primitives.js";
@@ -27,6 +27,19 @@ export interface GradOptions {
   allowUnused?: boolean;
   /** Give zeros for such an input. Default false. */
   materializeGrads?: boolean;
+}
+
+/** The edge of a tensor, or a GradientError that says what is missing. */
+function edgeOrThrow(call: string, name: string, t: Tensor): Edge {
+  if (!isTensor(t)) throw new ArgumentError(`${call}: ${name} must be a tensor, got ${describe(t)}`);
+  const edge = edgeOf(t);
+  if (edge === null) {
+    throw new GradientError(
+      `${call}: ${named(name, t)} does not require gradients and was not computed from anything that does; make the leaf ` +
+        "with { requiresGrad: true }, and do not compute under noGrad",
+    );
+  }
+  return edge;
 }
 
 /** The gradient a pass starts with: given and checked, or 1 for a tensor with one element. */
@@ -107,6 +120,7 @@ export function grad(
   const roots = from.map((t, i) => edgeOrThrow("grad", `outputs[${i}]`, t));
   const gradients = from.map((t, i) => startingGradient("grad", t, given[i]));
   const captures = to.map((t, i): Edge => {
+    if (!isTensor(t)) throw new ArgumentError(`grad: inputs[${i}] must be a tensor, got ${describe(t)}`);
     const edge = edgeOf(t);
     if (edge === null) throw new GradientError(`grad: ${named(`inputs[${i}]`, t)} does not require gradients`);
     return edge;

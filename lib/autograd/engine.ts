@@ -1,11 +1,11 @@
 import { GradientError } from "../core/errors.js";
+import { closeScope, openScope } from "../core/scope.js";
 import { format, sameShape } from "../core/shape.js";
-import { runScoped } from "../core/scope.js";
 import type { Storage } from "../core/storage.js";
 import { autogradState, isTensor, named, type Tensor } from "../core/tensor.js";
-import { anomaly, checkGradients } from "./anomaly.js";
-import { resumed, setGradEnabled, unrecorded } from "./mode.js";
-import { Accumulate, type Edge, edgeOf, type Gradient, type Node } from "./node.js";
+import { anomaly, atForwardCall, checkGradients } from "./anomaly.js";
+import { recording, resume, suspend, unrecorded } from "./mode.js";
+import { Accumulate, type Edge, type Gradient, type Node, type NodeHooks } from "./node.js";
 import { primitives } from "./primitives.js";
 
 /** What one backward pass is asked for. */
@@ -18,216 +18,170 @@ export interface Pass {
   readonly captures: readonly Edge[] | null;
 }
 
-/** Gradients that wait for a node, one per output; `owned` marks sums that only the engine holds. */
-class Buffer {
+/** What a pass keeps at each node it reaches. */
+export class Task {
+  readonly pass: Pass;
+  /** Gradients that wait for the node, one per output; null where none has come. */
   readonly gradients: Gradient[];
-  readonly owned: boolean[];
+  /** By output: whether the waiting gradient is a sum that only the engine holds. Made when there is one. */
+  owned: boolean[] | null = null;
+  /** Recorded uses of a leaf that have not delivered yet. */
+  pending = 0;
+  /** Whether the node lies on a path to what is wanted. */
+  needed = true;
 
-  constructor(outputs: number) {
-    this.gradients = new Array<Gradient>(outputs).fill(null);
-    this.owned = new Array<boolean>(outputs).fill(false);
+  constructor(pass: Pass, outputs: number) {
+    this.pass = pass;
+    this.gradients = outputs === 1 ? [null] : new Array<Gradient>(outputs).fill(null);
   }
 }
 
-/** Nodes ready to run, the latest recorded first: a binary heap, because graphs may have hundreds of thousands. */
-class ReadyQueue {
-  readonly #heap: Node[] = [];
-
-  push(node: Node): void {
-    const heap = this.#heap;
-    let i = heap.push(node) - 1;
-    while (i > 0) {
-      const parent = (i - 1) >> 1;
-      if (heap[parent]!.sequence >= node.sequence) break;
-      heap[i] = heap[parent]!;
-      i = parent;
-    }
-    heap[i] = node;
-  }
-
-  pop(): Node | undefined {
-    const heap = this.#heap;
-    const top = heap[0];
-    const last = heap.pop();
-    if (top === undefined || last === undefined || heap.length === 0) return top;
-    let i = 0;
-    for (;;) {
-      let child = 2 * i + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && heap[child + 1]!.sequence > heap[child]!.sequence) child++;
-      if (heap[child]!.sequence <= last.sequence) break;
-      heap[i] = heap[child]!;
-      i = child;
-    }
-    heap[i] = last;
-    return top;
-  }
-}
+type Captured = Map<Node, Map<number, Gradient>>;
 
 /**
- * Runs a backward pass. Nodes run once each, after all gradients that reach them have been added up, without
- * recursion. Unless the graph is kept, saved tensors are released as nodes are consumed and the memory of gradients
- * goes back to the pool after their last reader.
+ * Runs a backward pass. Nodes run once each, the latest recorded first: an operation is recorded after all it was
+ * computed from, so when its turn comes every gradient that reaches it has been added up, without recursion. Leaves run
+ * as soon as their last gradient has come. Unless the graph is kept, saved tensors are released as nodes are consumed
+ * and the memory of gradients goes back to the pool after their last reader.
  * @returns the captured gradients (null where no path leads), if `captures` were given
  */
 export function runBackward(pass: Pass): Gradient[] {
-  const { roots, captures } = pass;
-  const dependencies = countDependencies(roots);
-  const needed = captures === null ? null : nodesTowards(roots, captures);
-  const captured = new Map<Node, Map<number, Gradient>>();
-  for (const { node, index } of captures ?? []) {
+  // A pass inside another one (from a hook or a custom function) may reach nodes that the outer one is at.
+  const displaced: (readonly [Node, Task])[] = [];
+  const reached = reach(pass, displaced);
+  const captured: Captured | null = pass.captures === null ? null : aim(reached, pass.captures);
+  try {
+    for (let i = 0; i < pass.roots.length; i++) give(pass.roots[i]!, pass.gradients[i]!, pass.createGraph);
+    for (let i = 0; i < reached.length; i++) {
+      const node = reached[i]!;
+      if (!(node instanceof Accumulate)) visit(node, pass, captured);
+      else if (node.task?.pending === 0) visit(node, pass, captured); // a root itself
+    }
+  } finally {
+    for (const node of reached) {
+      if (node.task?.pass === pass) abandon(node); // the pass did not get there
+    }
+    for (const [node, task] of displaced) node.task = task;
+  }
+  return pass.captures?.map(({ node, index }) => captured!.get(node)!.get(index) ?? null) ?? [];
+}
+
+/** All nodes that the roots were computed from, the latest first, each with a new task. */
+function reach(pass: Pass, displaced: (readonly [Node, Task])[]): Node[] {
+  const reached: Node[] = [];
+  const enter = (node: Node): Task => {
+    const before = node.task;
+    if (before !== null) {
+      if (before.pass === pass) return before;
+      displaced.push([node, before]);
+    }
+    const task = new Task(pass, node.outputs.length);
+    node.task = task;
+    reached.push(node);
+    return task;
+  };
+  for (const { node } of pass.roots) enter(node);
+  for (let i = 0; i < reached.length; i++) {
+    const { next } = reached[i]!;
+    for (let k = 0; k < next.length; k++) {
+      const edge = next[k];
+      if (edge) enter(edge.node).pending++;
+    }
+  }
+  return reached.sort(latestFirst);
+}
+
+const latestFirst = (a: Node, b: Node): number => b.sequence - a.sequence;
+
+/** Marks the nodes on some path to a captured edge: only these run. */
+function aim(reached: readonly Node[], captures: readonly Edge[]): Captured {
+  const captured: Captured = new Map();
+  for (const { node, index } of captures) {
     let byIndex = captured.get(node);
     if (byIndex === undefined) captured.set(node, (byIndex = new Map()));
     byIndex.set(index, null);
   }
-
-  const buffers = new Map<Node, Buffer>();
-  const queue = new ReadyQueue();
-  const queued = new Set<Node>();
-  const give = (edge: Edge, gradient: Tensor): void => {
-    let buffer = buffers.get(edge.node);
-    if (buffer === undefined) buffers.set(edge.node, (buffer = new Buffer(edge.node.outputs.length)));
-    addUp(buffer, edge.index, gradient, pass.createGraph);
-  };
-  roots.forEach((edge, i) => {
-    const gradient = pass.gradients[i]!;
-    give(edge, gradient);
-  });
-  for (const { node } of roots) {
-    if ((dependencies.get(node) ?? 0) === 0 && !queued.has(node)) {
-      queued.add(node);
-      queue.push(node);
-    }
+  for (let i = reached.length - 1; i >= 0; i--) {
+    const node = reached[i]!;
+    node.task!.needed = captured.has(node) || leadsOn(node);
   }
-
-  for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
-    const buffer = buffers.get(node);
-    buffers.delete(node);
-    const gradients = buffer?.gradients ?? [];
-    if (buffer !== undefined && (needed === null || needed.has(node))) {
-      if (node.hooks !== null) callHooks(node, gradients);
-      const wanted = captured.get(node);
-      if (wanted !== undefined) {
-        for (const index of wanted.keys()) {
-          const gradient = gradients[index] ?? null;
-          if (gradient !== null) gradient.storage.transient = false;
-          wanted.set(index, gradient);
-        }
-      }
-      if (node.retained !== null) retainGradients(node, gradients, pass.createGraph);
-      if (node instanceof Accumulate) {
-        if (captures === null) accumulate(node, gradients[0] ?? null, pass.createGraph);
-      } else if (needed === null || leadsOn(node, needed)) {
-        const results = step(node, gradients, pass);
-        for (let i = 0; i < results.length; i++) {
-          const edge = node.next[i];
-          const gradient = results[i];
-          if (edge && gradient && (needed === null || needed.has(edge.node))) give(edge, gradient);
-        }
-        settle(results, false);
-      }
-    }
-    settle(gradients, true);
-    for (const edge of node.next) {
-      if (edge === null) continue;
-      const left = dependencies.get(edge.node)! - 1;
-      dependencies.set(edge.node, left);
-      if (left === 0) queue.push(edge.node);
-    }
-  }
-  return (captures ?? []).map(({ node, index }) => captured.get(node)!.get(index) ?? null);
-}
-
-/** How many recorded uses each reachable node still waits for. */
-function countDependencies(roots: readonly Edge[]): Map<Node, number> {
-  const count = new Map<Node, number>();
-  const seen = new Set<Node>();
-  const stack: Node[] = [];
-  for (const { node } of roots) {
-    if (!seen.has(node)) {
-      seen.add(node);
-      stack.push(node);
-    }
-  }
-  for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
-    for (const edge of node.next) {
-      if (edge === null) continue;
-      count.set(edge.node, (count.get(edge.node) ?? 0) + 1);
-      if (!seen.has(edge.node)) {
-        seen.add(edge.node);
-        stack.push(edge.node);
-      }
-    }
-  }
-  return count;
-}
-
-/** The nodes on some path from the roots to a captured edge: only these run. */
-function nodesTowards(roots: readonly Edge[], captures: readonly Edge[]): Set<Node> {
-  const targets = new Set(captures.map((c) => c.node));
-  const leads = new Map<Node, boolean>();
-  const stack: { node: Node; at: number }[] = [];
-  for (const { node: root } of roots) {
-    if (leads.has(root)) continue;
-    leads.set(root, targets.has(root));
-    stack.push({ node: root, at: 0 });
-    while (stack.length > 0) {
-      const top = stack[stack.length - 1]!;
-      if (top.at < top.node.next.length) {
-        const edge = top.node.next[top.at++];
-        if (edge && !leads.has(edge.node)) {
-          leads.set(edge.node, targets.has(edge.node));
-          stack.push({ node: edge.node, at: 0 });
-        }
-      } else {
-        stack.pop();
-        if (!leads.get(top.node)) {
-          leads.set(
-            top.node,
-            top.node.next.some((e) => e !== null && leads.get(e.node) === true),
-          );
-        }
-      }
-    }
-  }
-  const needed = new Set<Node>();
-  for (const [node, yes] of leads) if (yes) needed.add(node);
-  return needed;
+  return captured;
 }
 
 /** Whether a node has to run for others, and not only to have its own incoming gradient captured. */
-function leadsOn(node: Node, needed: Set<Node>): boolean {
-  return node.next.some((e) => e !== null && needed.has(e.node));
+function leadsOn(node: Node): boolean {
+  return node.next.some((edge) => edge?.node.task?.needed === true);
+}
+
+/** Runs one node, gives its results on, and with them the leaves that have waited for no other. */
+function visit(node: Node, pass: Pass, captured: Captured | null): void {
+  const task = node.task!;
+  const { gradients } = task;
+  if (task.needed && gradients.some((g) => g !== null)) {
+    const { hooks } = node;
+    if (hooks !== null) callTensorHooks(node, hooks, gradients, pass);
+    const wanted = captured?.get(node);
+    if (wanted !== undefined) capture(wanted, gradients);
+    if (hooks !== null && hooks.retained.size > 0) retainGradients(hooks, gradients, pass.createGraph);
+    if (node instanceof Accumulate) {
+      if (captured === null) accumulate(node, gradients[0] ?? null, pass);
+    } else if (captured === null || leadsOn(node)) {
+      const results = step(node, gradients, pass);
+      for (let i = 0; i < results.length; i++) {
+        const edge = node.next[i];
+        const gradient = results[i];
+        if (edge && gradient && edge.node.task!.needed) give(edge, gradient, pass.createGraph);
+      }
+      for (let i = 0; i < results.length; i++) {
+        const gradient = results[i];
+        if (gradient) giveBack(gradient.storage); // what nobody took
+      }
+    }
+  }
+  abandon(node);
+  const { next } = node;
+  for (let i = 0; i < next.length; i++) {
+    const leaf = next[i]?.node;
+    if (leaf instanceof Accumulate && --leaf.task!.pending === 0) visit(leaf, pass, captured);
+  }
+}
+
+/** Takes the task from a node; the flight of its gradients ends here. */
+function abandon(node: Node): void {
+  const { gradients } = node.task!;
+  for (let i = 0; i < gradients.length; i++) {
+    const gradient = gradients[i];
+    if (!gradient) continue;
+    gradient.storage.flights--;
+    giveBack(gradient.storage);
+  }
+  node.task = null;
 }
 
 /** Adds a gradient to those waiting. The first is held as it is; from the second on the sum is the engine's own. */
-function addUp(buffer: Buffer, index: number, gradient: Tensor, recorded: boolean): void {
-  const before = buffer.gradients[index] ?? null;
+function give(edge: Edge, gradient: Tensor, recorded: boolean): void {
+  const task = edge.node.task!;
+  const { index } = edge;
+  const before = task.gradients[index] ?? null;
   if (before === null) {
-    buffer.gradients[index] = gradient;
+    task.gradients[index] = gradient;
     gradient.storage.flights++;
     return;
   }
-  if (buffer.owned[index] && !recorded) {
+  if (!recorded && task.owned?.[index] === true) {
     unrecorded(() => primitives().addInto(before, gradient));
     return;
   }
-  const sum = recorded ? primitives().add(before, gradient) : unrecorded(() => primitives().add(before, gradient));
-  buffer.gradients[index] = sum;
-  buffer.owned[index] = true;
+  const sum = recorded
+    ? recording(true, () => primitives().add(before, gradient))
+    : unrecorded(() => primitives().add(before, gradient));
+  task.gradients[index] = sum;
+  task.owned ??= [];
+  task.owned[index] = true;
   sum.storage.transient = !recorded;
   sum.storage.flights++;
   before.storage.flights--;
   giveBack(before.storage);
-}
-
-/** Ends the flight of a consumed node's gradients, or drops results that nobody took. */
-function settle(gradients: readonly Gradient[], landed: boolean): void {
-  for (const gradient of gradients) {
-    if (!gradient) continue;
-    if (landed) gradient.storage.flights--;
-    giveBack(gradient.storage);
-  }
 }
 
 /** Only memory that this pass made and nobody outside has seen is given back. */
@@ -236,40 +190,51 @@ function giveBack(storage: Storage): void {
 }
 
 /** One node's backward: checked, in a scope of its own, recorded only with createGraph. */
-function step(node: Node, gradients: readonly Gradient[], pass: Pass): readonly Gradient[] {
+function step(node: Node, given: readonly Gradient[], pass: Pass): readonly Gradient[] {
   if (node.released) {
     throw new GradientError(
       `backward reached ${node.name} a second time, but the tensors it had saved were released by the first; pass ` +
         "{ retainGraph: true } to the first backward() or grad()",
     );
   }
-  if (node.foreign || pass.createGraph) for (const g of gradients) if (g) g.storage.transient = false;
+  const { hooks } = node;
+  const seen = node.foreign || pass.createGraph || (hooks !== null && hooks.before.size + hooks.after.size > 0);
+  if (seen) for (const g of given) if (g) g.storage.transient = false;
+  const gradients = hooks === null ? given : callPreHooks(node, hooks, given, pass);
   let results: readonly Gradient[];
-  if (pass.createGraph) {
-    results = setGradEnabled(true, () => node.backward(gradients));
-  } else if (node.foreign) {
-    results = setGradEnabled(false, () => resumed(() => node.backward(gradients)));
-  } else {
-    results = unrecorded(() =>
-      runScoped(
-        () => node.backward(gradients),
-        storagesOf,
-        (storage) => {
-          (storage as Storage).transient = true;
-        },
-      ),
-    );
+  try {
+    results = seen ? recording(pass.createGraph, () => node.backward(gradients)) : unrecordedStep(node, gradients);
+    checkResults(node, results);
+    if (anomaly.enabled) checkGradients(node, results);
+  } catch (error) {
+    throw anomaly.enabled ? atForwardCall(error, node) : error;
   }
-  checkResults(node, results);
-  if (anomaly.enabled) checkGradients(node, results);
+  if (hooks !== null) results = callPostHooks(node, hooks, results, gradients, pass);
   if (!pass.retainGraph && node.saves) node.release(pass.createGraph);
   return results;
 }
 
-function storagesOf(gradients: readonly Gradient[]): Storage[] {
-  const storages: Storage[] = [];
-  for (const g of gradients) if (g) storages.push(g.storage);
-  return storages;
+/** Runs a node of the library's own: its temporaries are given back, its results belong to the pass. */
+function unrecordedStep(node: Node, gradients: readonly Gradient[]): readonly Gradient[] {
+  let results: readonly Gradient[] = [];
+  suspend();
+  const scope = openScope();
+  try {
+    results = node.backward(gradients);
+    markSurviving(results, true);
+    return results;
+  } finally {
+    closeScope(scope, true);
+    markSurviving(results, false);
+    resume();
+  }
+}
+
+function markSurviving(results: readonly Gradient[], surviving: boolean): void {
+  for (let i = 0; i < results.length; i++) {
+    const gradient = results[i];
+    if (gradient) gradient.storage.surviving = surviving;
+  }
 }
 
 function checkResults(node: Node, results: readonly Gradient[]): void {
@@ -292,71 +257,119 @@ function checkResults(node: Node, results: readonly Gradient[]): void {
   }
 }
 
-function callHooks(node: Node, gradients: Gradient[]): void {
-  for (const [index, hooks] of node.hooks!) {
+/** What a hook gave instead of a gradient, or null if it leaves it; refuses what does not fit. */
+function replacement(given: unknown, node: Node, index: number): Tensor | null {
+  if (given === undefined || given === null) return null;
+  const info = node.outputs[index]!;
+  if (!isTensor(given) || !sameShape(given.shape, info.shape) || given.dtype !== info.dtype) {
+    throw new GradientError(
+      `a gradient hook must return nothing or a ${info.dtype} tensor ${format(info.shape)}, ${named("got", given)}`,
+    );
+  }
+  return given;
+}
+
+function callTensorHooks(node: Node, { tensor }: NodeHooks, gradients: Gradient[], pass: Pass): void {
+  for (const [index, hooks] of tensor) {
     for (const hook of [...hooks]) {
-      if (!hooks.has(hook)) continue; // removed by an earlier one
       const gradient = gradients[index];
-      if (!gradient) continue;
+      if (!hooks.has(hook) || !gradient) continue; // removed by an earlier one, or nothing came
       gradient.storage.transient = false;
-      const given = resumed(() => hook(gradient));
-      if (given === undefined || given === null) continue;
-      const info = node.outputs[index]!;
-      if (!isTensor(given) || !sameShape(given.shape, info.shape) || given.dtype !== info.dtype) {
-        throw new GradientError(
-          `a gradient hook must return nothing or a ${info.dtype} tensor ${format(info.shape)}, ${named("got", given)}`,
-        );
-      }
+      const given = replacement(
+        recording(pass.createGraph, () => hook(gradient)),
+        node,
+        index,
+      );
+      if (given === null) continue;
       gradient.storage.flights--;
       given.storage.flights++;
       gradients[index] = given;
+      if (node.task!.owned !== null) node.task!.owned[index] = false;
     }
   }
 }
 
+function callPreHooks(node: Node, { before }: NodeHooks, given: readonly Gradient[], pass: Pass): readonly Gradient[] {
+  let gradients = given;
+  for (const hook of [...before]) {
+    const current = gradients;
+    const list = recording(pass.createGraph, () => hook(current));
+    if (list === undefined || list === null) continue;
+    checkHookList("a pre-hook", node, list, given.length);
+    gradients = list.map((g, i) => replacement(g, node, i));
+  }
+  return gradients;
+}
+
+function callPostHooks(
+  node: Node,
+  { after }: NodeHooks,
+  given: readonly Gradient[],
+  gradOutputs: readonly Gradient[],
+  pass: Pass,
+): readonly Gradient[] {
+  let results = given;
+  for (const hook of [...after]) {
+    const current = results;
+    const list = recording(pass.createGraph, () => hook(current, gradOutputs));
+    if (list === undefined || list === null) continue;
+    checkHookList("a hook", node, list, given.length);
+    checkResults(node, list);
+    results = list;
+  }
+  return results;
+}
+
+function checkHookList(what: string, node: Node, list: unknown, count: number): void {
+  if (!Array.isArray(list) || list.length !== count) {
+    throw new GradientError(`${what} of ${node.name} must return nothing or a list of ${count} gradients`);
+  }
+}
+
+function capture(wanted: Map<number, Gradient>, gradients: readonly Gradient[]): void {
+  for (const index of wanted.keys()) {
+    const gradient = gradients[index] ?? null;
+    if (gradient !== null) gradient.storage.transient = false;
+    wanted.set(index, gradient);
+  }
+}
+
 /** Gradients of non-leaf tensors that asked for them. */
-function retainGradients(node: Node, gradients: readonly Gradient[], recorded: boolean): void {
-  for (const [index, t] of node.retained!) {
+function retainGradients({ retained }: NodeHooks, gradients: readonly Gradient[], recorded: boolean): void {
+  for (const [index, t] of retained) {
     const gradient = gradients[index];
     if (gradient) storeGrad(t, gradient, recorded);
   }
 }
 
-function accumulate(node: Accumulate, gradient: Gradient, recorded: boolean): void {
+function accumulate(node: Accumulate, gradient: Gradient, pass: Pass): void {
   if (gradient === null) return;
-  storeGrad(node.leaf, gradient, recorded);
-  if (node.postHooks !== null) for (const hook of [...node.postHooks]) resumed(() => hook(node.leaf));
+  const { leaf, afterAccumulation } = node;
+  storeGrad(leaf, gradient, pass.createGraph);
+  if (afterAccumulation === null) return;
+  for (const hook of [...afterAccumulation]) recording(pass.createGraph, () => hook(leaf));
 }
 
 /** Adds `gradient` to `t.grad`: in place into the same tensor, or as a new one when the addition is recorded. */
 export function storeGrad(t: Tensor, gradient: Tensor, recorded: boolean): void {
   const state = autogradState(t);
-  if (state.grad !== null) {
+  const { grad } = state;
+  if (grad !== null) {
     if (recorded) {
-      state.grad = primitives().add(state.grad, gradient);
+      state.grad = recording(true, () => primitives().add(grad, gradient));
     } else {
-      const grad = state.grad;
       unrecorded(() => primitives().addInto(grad, gradient));
       grad.storage.version++;
+      return;
     }
-    return;
+  } else {
+    // Take over the memory when nobody else has it; otherwise grad gets memory of its own.
+    const { storage } = gradient;
+    const own = storage.flights === 1 && storage.transient && gradient.isContiguous() && gradient.offset === 0;
+    if (own) state.grad = gradient;
+    else if (recorded) state.grad = recording(true, () => primitives().clone(gradient));
+    else state.grad = unrecorded(() => primitives().clone(gradient));
   }
-  // Take over the memory when nobody else has it; otherwise grad gets memory of its own.
-  const own =
-    recorded ||
-    (gradient.storage.flights === 1 && gradient.storage.transient && gradient.isContiguous() && gradient.offset === 0);
-  state.grad = own ? gradient : unrecorded(() => primitives().clone(gradient));
   state.grad.storage.transient = false;
-}
-
-/** The edge of a tensor, or a GradientError that says what is missing. */
-export function edgeOrThrow(call: string, name: string, t: Tensor): Edge {
-  const edge = edgeOf(t);
-  if (edge === null) {
-    throw new GradientError(
-      `${call}: ${named(name, t)} does not require gradients and was not computed from anything that does; make the leaf ` +
-        "with { requiresGrad: true }, and do not compute under noGrad",
-    );
-  }
-  return edge;
+  state.grad.storage.kept = true; // a gradient outlives the scope in which backward() was called
 }

@@ -1,7 +1,9 @@
 import type { DType } from "../core/dtype.js";
 import { GradientError } from "../core/errors.js";
-import { format, type Shape } from "../core/shape.js";
-import { autogradState, type GradientNode, isDifferentiable, Tensor } from "../core/tensor.js";
+import type { Shape } from "../core/shape.js";
+import type { Storage } from "../core/storage.js";
+import { autogradState, type GradientNode, isDifferentiable, type Tensor } from "../core/tensor.js";
+import type { Task } from "./engine.js";
 import { viewNode } from "./view.js";
 
 /** Where a gradient goes: to one output of a node. */
@@ -17,6 +19,17 @@ export type Gradient = Tensor | null;
 // biome-ignore lint/suspicious/noConfusingVoidType: a hook may return nothing
 export type TensorHook = (gradient: Tensor) => Tensor | null | undefined | void;
 
+/** Called with the gradients of a node's outputs before it runs; what it returns replaces them. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a hook may return nothing
+export type NodePreHook = (gradOutputs: readonly Gradient[]) => readonly Gradient[] | null | undefined | void;
+
+/** Called with the gradients of a node's inputs and outputs after it ran; what it returns replaces those of the inputs. */
+export type NodeHook = (
+  gradInputs: readonly Gradient[],
+  gradOutputs: readonly Gradient[],
+  // biome-ignore lint/suspicious/noConfusingVoidType: a hook may return nothing
+) => readonly Gradient[] | null | undefined | void;
+
 export interface HookHandle {
   /** Takes the hook away; also allowed inside the hook itself. */
   remove(): void;
@@ -28,6 +41,16 @@ export interface OutputInfo {
   readonly dtype: DType;
 }
 
+/** Hooks of a node, made when the first is registered. */
+export interface NodeHooks {
+  /** By output. */
+  readonly tensor: Map<number, Set<TensorHook>>;
+  readonly before: Set<NodePreHook>;
+  readonly after: Set<NodeHook>;
+  /** Non-leaf tensors that asked for their gradient, by output. */
+  readonly retained: Map<number, Tensor>;
+}
+
 let sequence = 0;
 
 /** One recorded operation: turns the gradients of its outputs into gradients of its inputs. */
@@ -36,15 +59,15 @@ export abstract class Node implements GradientNode {
   /** Where each input's gradient goes; null for inputs that need none. */
   readonly next: readonly (Edge | null)[];
   readonly outputs: OutputInfo[] = [];
-  /** Later operations have higher numbers; backward visits the latest first. */
+  /** Later operations have higher numbers, so that an operation's number is above those of all it was computed from. */
   readonly sequence: number = sequence++;
   /** Whether what backward needs was given back. */
   released = false;
   /** Where the operation was called, in anomaly mode. */
   site: string | null = null;
-  hooks: Map<number, Set<TensorHook>> | null = null;
-  /** Non-leaf tensors that asked for their gradient, by output. */
-  retained: Map<number, Tensor> | null = null;
+  hooks: NodeHooks | null = null;
+  /** What the running backward pass keeps here. @internal */
+  task: Task | null = null;
 
   constructor(name: string, next: readonly (Edge | null)[]) {
     this.name = name;
@@ -57,6 +80,9 @@ export abstract class Node implements GradientNode {
   /** Whether backward reads saved tensors, so that it cannot run after they were released. */
   abstract get saves(): boolean;
 
+  /** Memory held for backward, which a scope must not give back while the graph lives. */
+  abstract savedStorages(): Iterable<Storage>;
+
   /** Drops the saved tensors; `recorded` if the backward pass was itself recorded and may have passed them on. */
   release(_recorded: boolean): void {
     this.released = true;
@@ -67,13 +93,33 @@ export abstract class Node implements GradientNode {
     return false;
   }
 
+  /** Calls `hook` before this operation's backward. */
+  registerPreHook(hook: NodePreHook): HookHandle {
+    return entered(this.ownHooks().before, (g) => hook(g));
+  }
+
+  /** Calls `hook` after this operation's backward. */
+  registerHook(hook: NodeHook): HookHandle {
+    return entered(this.ownHooks().after, (inputs, outputs) => hook(inputs, outputs));
+  }
+
+  /** Calls `hook` with the gradient of output `index`. */
   addHook(index: number, hook: TensorHook): HookHandle {
-    this.hooks ??= new Map();
-    let set = this.hooks.get(index);
-    if (set === undefined) this.hooks.set(index, (set = new Set()));
-    const wrapped: TensorHook = (g) => hook(g);
-    set.add(wrapped);
-    return { remove: () => void set.delete(wrapped) };
+    const { tensor } = this.ownHooks();
+    let set = tensor.get(index);
+    if (set === undefined) tensor.set(index, (set = new Set()));
+    return entered(set, (g) => hook(g));
+  }
+
+  /** Keeps the gradient of output `index` in `t.grad`. */
+  retain(index: number, t: Tensor): void {
+    this.ownHooks().retained.set(index, t);
+  }
+
+  /** @internal */
+  ownHooks(): NodeHooks {
+    this.hooks ??= { tensor: new Map(), before: new Set(), after: new Set(), retained: new Map() };
+    return this.hooks;
   }
 
   get [Symbol.toStringTag](): string {
@@ -81,10 +127,16 @@ export abstract class Node implements GradientNode {
   }
 }
 
+/** Enters a hook in a set; each registration is wrapped, so that the same function may be registered twice. */
+function entered<H>(set: Set<H>, wrapped: H): HookHandle {
+  set.add(wrapped);
+  return { remove: () => void set.delete(wrapped) };
+}
+
 /** The end of the graph at a leaf: adds the gradient up in `leaf.grad`. The engine does the adding. */
 export class Accumulate extends Node {
   readonly leaf: Tensor;
-  postHooks: Set<(leaf: Tensor) => void> | null = null;
+  afterAccumulation: Set<(leaf: Tensor) => void> | null = null;
 
   constructor(leaf: Tensor) {
     super("Accumulate", []);
@@ -99,16 +151,26 @@ export class Accumulate extends Node {
   get saves(): boolean {
     return false;
   }
+
+  savedStorages(): Iterable<Storage> {
+    return [];
+  }
+
+  /** Calls `hook` with the leaf each time its gradient has been added up: an optimiser can step one by one there. */
+  registerPostAccumulateHook(hook: (leaf: Tensor) => void): HookHandle {
+    this.afterAccumulation ??= new Set();
+    return entered(this.afterAccumulation, (leaf) => hook(leaf));
+  }
 }
 
 /** Where gradients of `t` go: its node's output, its accumulator, or nowhere. */
 export function edgeOf(t: Tensor | null): Edge | null {
   if (t === null) return null;
-  const state = t.autograd;
   if (t.viewOf !== null) {
     const edge = viewNode(t);
     if (edge !== undefined) return edge;
   }
+  const state = t.autograd;
   if (state === null) return null;
   if (state.node !== null) return { node: state.node as Node, index: state.outputIndex };
   if (!state.requiresGrad) return null;
@@ -122,6 +184,17 @@ export function setHistory(t: Tensor, node: Node, index: number): void {
   state.node = node;
   state.outputIndex = index;
   state.requiresGrad = false;
+}
+
+/** Gives `t`, which was changed in place, a new history; `retainGrad` follows it (hooks stay with the old one). */
+export function replaceHistory(t: Tensor, node: Node, index: number): void {
+  const state = autogradState(t);
+  const retained = (state.node as Node | null)?.hooks?.retained;
+  if (retained?.get(state.outputIndex) === t) {
+    retained.delete(state.outputIndex);
+    node.retain(index, t);
+  }
+  setHistory(t, node, index);
 }
 
 /** Sets whether a leaf records. */
@@ -138,37 +211,4 @@ export function setRequiresGrad(t: Tensor, value: boolean): void {
     );
   }
   autogradState(t).requiresGrad = value;
-}
-
-/** A tensor kept for backward, with the version and the history it had. */
-export class SavedTensor {
-  readonly #tensor: Tensor;
-  readonly #version: number;
-  readonly #node: GradientNode | null;
-  readonly #by: string;
-
-  /** `by` says whose output it is, for the message when it was changed. */
-  constructor(tensor: Tensor, by: string) {
-    this.#tensor = tensor;
-    this.#version = tensor.storage.version;
-    this.#node = tensor.autograd?.node ?? null;
-    this.#by = by;
-  }
-
-  /** The tensor as it was saved; GradientError if its values have been changed since. */
-  get(user: string): Tensor {
-    const t = this.#tensor;
-    if (t.storage.version !== this.#version) {
-      throw new GradientError(
-        `backward of ${user} needs ${this.#by}, a ${t.dtype} tensor ${format(t.shape)}, as it was at version ${this.#version}, but an ` +
-          `in-place operation has changed it (it is at version ${t.storage.version}); use the out-of-place operation, or clone() it before`,
-      );
-    }
-    const node = t.autograd?.node ?? null;
-    if (node === this.#node) return t;
-    // The tensor has got another history meanwhile (it was a base changed in place under noGrad): restore the old one.
-    const old = new Tensor(t.dtype, t.shape, t.strides, t.offset, t.storage);
-    if (this.#node !== null) setHistory(old, this.#node as Node, t.autograd?.outputIndex ?? 0);
-    return old;
-  }
 }

@@ -1,6 +1,6 @@
 import type { Tensor } from "../core/tensor.js";
 import { autogradState } from "../core/tensor.js";
-import type { Edge } from "./node.js";
+import { type Edge, replaceHistory } from "./node.js";
 import { primitives } from "./primitives.js";
 
 /**
@@ -13,8 +13,7 @@ export function viewNode(view: Tensor): Edge | null | undefined {
   if (!relation.base.requiresGrad) return undefined;
   const edge = primitives().viewEdge(relation.base, view);
   relation.version = view.storage.version;
-  const state = autogradState(view);
-  state.node = edge?.node ?? null;
-  state.outputIndex = edge?.index ?? 0;
+  if (edge === null) autogradState(view).node = null;
+  else replaceHistory(view, edge.node, edge.index);
   return edge;
 }

@@ -15,6 +15,10 @@ export class Storage {
   flights = 0;
   /** Whether backward() made this memory and nobody outside has seen it, so that it may give it back. */
   transient = false;
+  /** Set while a scope ends: this memory outlives it. */
+  surviving = false;
+  /** Outlives every scope. */
+  kept = false;
 
   constructor(bytes: number, foreign?: Block) {
     if (foreign !== undefined) {

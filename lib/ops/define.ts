@@ -1,11 +1,13 @@
 import { anomaly, callSite } from "../autograd/anomaly.js";
 import { isGradEnabled, resume, suspend } from "../autograd/mode.js";
-import { type Edge, edgeOf, type Gradient, Node, SavedTensor, setHistory } from "../autograd/node.js";
+import { type Edge, edgeOf, type Gradient, Node, replaceHistory, setHistory } from "../autograd/node.js";
 import { primitives } from "../autograd/primitives.js";
-import type { FloatDType } from "../core/dtype.js";
+import { SavedTensor } from "../autograd/saved.js";
+import type { DType, FloatDType } from "../core/dtype.js";
 import { GradientError } from "../core/errors.js";
-import { runScoped } from "../core/scope.js";
+import { closeScope, openScope } from "../core/scope.js";
 import type { Shape } from "../core/shape.js";
+import type { Storage } from "../core/storage.js";
 import { isDifferentiable, type Tensor } from "../core/tensor.js";
 
 /**
@@ -31,6 +33,8 @@ export interface GradContext<I extends string, O> {
   kept(index: number): Tensor;
   /** The shape an input had. */
   shape(name: I): Shape;
+  /** The element type an input had. */
+  dtype(name: I): DType;
   /** Whether anybody asks for the gradient of this input. */
   needs(name: I): boolean;
 }
@@ -105,77 +109,123 @@ export interface Op<I extends string = string, O = unknown> {
   (inputs: readonly (Tensor | null)[], options: O): Tensor;
   /** For ops with several outputs. */
   all(inputs: readonly (Tensor | null)[], options: O): readonly Tensor[];
-  /** Records the op as the history of `output`, whose values are there already (in-place changes of a view's base). */
+  /** Records the op as the new history of `output`, whose values are there already (it was changed in place). */
   record(inputs: readonly (Tensor | null)[], options: O, output: Tensor): void;
   readonly definition: OpDefinition<I, O>;
 }
 
 export const registry: Map<string, Op> = new Map();
 
+/** What a call of an op is made of, worked out once when the op is defined. */
+interface Plan<I extends string, O> {
+  readonly definition: OpDefinition<I, O>;
+  /** By input: whether there is a derivative with respect to it. */
+  readonly derives: readonly boolean[];
+  /** By input: what its derivative reads, as input numbers; -1 is the output. Null when joint. */
+  readonly reads: readonly (readonly number[])[] | null;
+}
+
+const outputRead = -1;
+
+function planOf<I extends string, O>(definition: OpDefinition<I, O>): Plan<I, O> {
+  const { inputs, grad, gradAll } = definition;
+  return {
+    definition,
+    derives: inputs.map((name) =>
+      gradAll !== undefined ? (gradAll.inputs?.includes(name) ?? true) : grad?.[name] !== undefined,
+    ),
+    reads:
+      gradAll !== undefined
+        ? null
+        : inputs.map((name) => (grad?.[name]?.reads ?? []).map((read) => readNumber(inputs, read))),
+  };
+}
+
+function readNumber<I extends string>(inputs: readonly I[], read: I | "output"): number {
+  return read === "output" ? outputRead : inputs.indexOf(read);
+}
+
 /** The recorded call of an op. */
 class OpNode<I extends string, O> extends Node implements GradContext<I, O> {
-  readonly #definition: OpDefinition<I, O>;
+  readonly #plan: Plan<I, O>;
   readonly options: O;
-  readonly #shapes: readonly (Shape | null)[];
-  #inputs: (SavedTensor | null)[] | null = null;
-  #outputs: SavedTensor[] | null = null;
-  #kept: Tensor[] | null;
+  readonly #operands: readonly (Shape | DType | null)[];
+  /** By input, then by output: what derivatives read. */
+  #saved: (SavedTensor | undefined)[] | null = null;
+  #kept: SavedTensor[] | null = null;
   gradients: readonly Gradient[] = [];
 
-  constructor(
-    definition: OpDefinition<I, O>,
-    next: readonly (Edge | null)[],
-    inputs: readonly (Tensor | null)[],
-    options: O,
-    kept: Tensor[] | null,
-  ) {
-    super(definition.name, next);
-    this.#definition = definition;
+  constructor(plan: Plan<I, O>, next: readonly (Edge | null)[], inputs: readonly (Tensor | null)[], options: O) {
+    super(plan.definition.name, next);
+    this.#plan = plan;
     this.options = options;
-    this.#kept = kept;
-    this.#shapes = inputs.map((t) => t?.shape ?? null);
+    const operands = new Array<Shape | DType | null>(2 * inputs.length);
+    for (let i = 0; i < inputs.length; i++) {
+      const t = inputs[i];
+      operands[2 * i] = t ? t.shape : null;
+      operands[2 * i + 1] = t ? t.dtype : null;
+    }
+    this.#operands = operands;
   }
 
-  save(inputs: readonly (Tensor | null)[], outputs: readonly Tensor[]): void {
-    for (const read of this.#reads()) {
-      if (read === "output") {
-        this.#outputs ??= outputs.map((t, i) => new SavedTensor(t, `output ${i} of ${this.name}`));
-      } else {
-        const i = this.#definition.inputs.indexOf(read);
-        const t = inputs[i] ?? null;
-        this.#inputs ??= inputs.map(() => null);
-        this.#inputs[i] ??= t === null ? null : new SavedTensor(t, `input ${read} of ${this.name}`);
+  save(inputs: readonly (Tensor | null)[], outputs: readonly Tensor[], kept: readonly Tensor[] | null): void {
+    const { reads } = this.#plan;
+    if (reads === null) {
+      this.#saveJoint(inputs, outputs);
+    } else {
+      for (let i = 0; i < reads.length; i++) {
+        if (!this.next[i]) continue;
+        const list = reads[i]!;
+        for (let k = 0; k < list.length; k++) this.#save(list[k]!, inputs, outputs);
       }
     }
+    if (kept !== null) this.#kept = kept.map((t) => new SavedTensor(t));
   }
 
-  *#reads(): Iterable<I | "output"> {
-    const { grad, gradAll, inputs } = this.#definition;
-    const joint = gradAll?.reads;
-    if (joint !== undefined) yield* typeof joint === "function" ? joint((name) => this.needs(name)) : joint;
-    if (grad !== undefined) {
-      for (let i = 0; i < inputs.length; i++) {
-        const reads = this.next[i] ? grad[inputs[i]!]?.reads : undefined;
-        if (reads !== undefined) yield* reads;
-      }
+  #saveJoint(inputs: readonly (Tensor | null)[], outputs: readonly Tensor[]): void {
+    const { gradAll, inputs: names } = this.#plan.definition;
+    const reads = gradAll?.reads;
+    const list = typeof reads === "function" ? reads((name) => this.needs(name)) : (reads ?? []);
+    for (const read of list) this.#save(readNumber(names, read), inputs, outputs);
+  }
+
+  #save(read: number, inputs: readonly (Tensor | null)[], outputs: readonly Tensor[]): void {
+    this.#saved ??= [];
+    if (read === outputRead) {
+      for (let k = 0; k < outputs.length; k++) this.#saved[inputs.length + k] ??= new SavedTensor(outputs[k]!);
+    } else {
+      const t = inputs[read];
+      if (t) this.#saved[read] ??= new SavedTensor(t);
     }
   }
 
   get saves(): boolean {
-    return this.#inputs !== null || this.#outputs !== null || this.#kept !== null;
+    return this.#saved !== null || this.#kept !== null;
+  }
+
+  *savedStorages(): Iterable<Storage> {
+    for (const saved of [...(this.#saved ?? []), ...(this.#kept ?? [])]) {
+      if (saved?.storage) yield saved.storage;
+    }
   }
 
   override release(recorded: boolean): void {
     super.release(recorded);
-    // What forward kept belongs to the op alone; only a recorded backward can have passed it on.
-    if (!recorded) for (const t of this.#kept ?? []) t.dispose();
-    this.#inputs = this.#outputs = this.#kept = null;
+    if (this.#saved !== null) for (const saved of this.#saved) saved?.drop();
+    if (this.#kept !== null) {
+      for (const kept of this.#kept) {
+        kept.drop();
+        // What forward kept belongs to the op alone; only a recorded backward can have passed it on.
+        if (!recorded) kept.storage?.dispose();
+      }
+    }
+    this.#saved = this.#kept = null;
   }
 
   backward(gradients: readonly Gradient[]): readonly Gradient[] {
     this.gradients = gradients;
     try {
-      const { grad, gradAll, inputs } = this.#definition;
+      const { grad, gradAll, inputs } = this.#plan.definition;
       if (gradAll !== undefined) return gradAll.formula(this).map((g, i) => (this.next[i] ? g : null));
       const results = new Array<Gradient>(inputs.length).fill(null);
       for (let i = 0; i < inputs.length; i++) {
@@ -185,6 +235,10 @@ class OpNode<I extends string, O> extends Node implements GradContext<I, O> {
     } finally {
       this.gradients = [];
     }
+  }
+
+  #number(name: I): number {
+    return this.#plan.definition.inputs.indexOf(name);
   }
 
   get dy(): Tensor {
@@ -201,112 +255,142 @@ class OpNode<I extends string, O> extends Node implements GradContext<I, O> {
   }
 
   optional(name: I): Tensor | null {
-    return this.#inputs?.[this.#definition.inputs.indexOf(name)]?.get(this.name) ?? null;
+    return this.#saved?.[this.#number(name)]?.get(this.name, `input ${name} of ${this.name}`) ?? null;
   }
 
   output(index = 0): Tensor {
-    const saved = this.#outputs?.[index];
+    const saved = this.#saved?.[this.#plan.definition.inputs.length + index];
     if (saved === undefined) throw new GradientError(`${this.name}: output ${index} was not saved`);
-    return saved.get(this.name);
+    return saved.get(this.name, `output ${index} of ${this.name}`);
   }
 
   kept(index: number): Tensor {
-    const t = this.#kept?.[index];
-    if (t === undefined) throw new GradientError(`${this.name}: tensor ${index} was not kept`);
-    return t;
+    const saved = this.#kept?.[index];
+    if (saved === undefined) throw new GradientError(`${this.name}: tensor ${index} was not kept`);
+    return saved.get(this.name, `a tensor that ${this.name} kept`);
   }
 
   shape(name: I): Shape {
-    return this.#shapes[this.#definition.inputs.indexOf(name)] ?? [];
+    return (this.#operands[2 * this.#number(name)] as Shape | null) ?? [];
+  }
+
+  dtype(name: I): DType {
+    return (this.#operands[2 * this.#number(name) + 1] as DType | null) ?? this.dy.dtype;
   }
 
   needs(name: I): boolean {
-    return Boolean(this.next[this.#definition.inputs.indexOf(name)]);
+    return Boolean(this.next[this.#number(name)]);
   }
-}
-
-/** Whether an op has a derivative with respect to input `i`. */
-function derives<I extends string, O>(definition: OpDefinition<I, O>, i: number): boolean {
-  const { grad, gradAll, inputs } = definition;
-  const name = inputs[i]!;
-  return gradAll !== undefined ? (gradAll.inputs?.includes(name) ?? true) : grad?.[name] !== undefined;
 }
 
 /** Defines an op and enters it in the registry. */
 export function defineOp<I extends string, O = undefined>(definition: OpDefinition<I, O>): Op<I, O> {
   if (registry.has(definition.name)) throw new Error(`op ${definition.name} is defined twice`);
-  const { forward, composite } = definition;
-
-  const call = (inputs: readonly (Tensor | null)[], options: O): Tensor | readonly Tensor[] => {
-    let recorded = false;
-    if (isGradEnabled()) {
-      for (let i = 0; i < inputs.length; i++) {
-        const t = inputs[i];
-        if (t?.requiresGrad && derives(definition, i)) recorded = true;
-      }
-    }
-    let kept: Tensor[] | null = null;
-    let result: Tensor | readonly Tensor[];
-    const keep = (t: Tensor): void => {
-      if (recorded) (kept ??= []).push(t);
-      else t.dispose();
-    };
-    suspend();
-    try {
-      result = composite
-        ? runScoped(
-            () => forward(inputs as readonly Tensor[], options, keep),
-            (made) => [...outputsOf(made), ...(kept ?? [])].map((t) => t.storage),
-          )
-        : forward(inputs as readonly Tensor[], options, keep);
-    } finally {
-      resume();
-    }
-    if (definition.view) markView(definition.name, inputs[0]!, outputsOf(result));
-    if (recorded) record(definition, inputs, options, result, kept);
-    return result;
-  };
+  const plan = planOf(definition);
 
   const op = ((inputs, options) => {
-    const result = call(inputs, options);
+    const result = call(plan, inputs, options);
     return Array.isArray(result) ? result[0] : result;
   }) as Op<I, O>;
-  op.all = (inputs, options) => {
-    const result = call(inputs, options);
-    return Array.isArray(result) ? result : [result as Tensor];
+  op.all = (inputs, options) => outputsOf(call(plan, inputs, options));
+  op.record = (inputs, options, output) => {
+    const node = nodeOf(plan, inputs, options);
+    node.outputs.push({ shape: output.shape, dtype: output.dtype });
+    node.save(inputs, [output], null);
+    replaceHistory(output, node, 0);
   };
-  op.record = (inputs, options, output) => record(definition, inputs, options, output, null);
   (op as { definition: OpDefinition<I, O> }).definition = definition;
   registry.set(definition.name, op as unknown as Op);
   return op;
+}
+
+/** Computes unrecorded, then records the call if an input with a derivative asks for it. */
+function call<I extends string, O>(
+  plan: Plan<I, O>,
+  inputs: readonly (Tensor | null)[],
+  options: O,
+): Tensor | readonly Tensor[] {
+  const { definition, derives } = plan;
+  let asked = false;
+  for (let i = 0; i < inputs.length; i++) {
+    if (derives[i] === true && inputs[i]?.requiresGrad === true) asked = true;
+  }
+  const recorded = asked && isGradEnabled();
+  const kept: Tensor[] | null = recorded ? [] : null;
+  const keep = kept === null ? disposeTensor : (t: Tensor): void => void kept.push(t);
+  let result: Tensor | readonly Tensor[];
+  suspend();
+  try {
+    result = definition.composite
+      ? composed(definition, inputs as readonly Tensor[], options, keep, kept)
+      : definition.forward(inputs as readonly Tensor[], options, keep);
+  } finally {
+    resume();
+  }
+  if (definition.view) markViews(definition.name, inputs[0]!, outputsOf(result));
+  if (recorded) record(plan, inputs, options, result, kept!);
+  return result;
+}
+
+const disposeTensor = (t: Tensor): void => t.dispose();
+
+/** forward of an op that is made of others: what these made in between is given back. */
+function composed<I extends string, O>(
+  definition: OpDefinition<I, O>,
+  inputs: readonly Tensor[],
+  options: O,
+  keep: (t: Tensor) => void,
+  kept: readonly Tensor[] | null,
+): Tensor | readonly Tensor[] {
+  const scope = openScope();
+  let survivors: readonly Tensor[] = [];
+  try {
+    const result = definition.forward(inputs, options, keep);
+    survivors = kept === null ? outputsOf(result) : [...outputsOf(result), ...kept];
+    for (const t of survivors) t.storage.surviving = true;
+    return result;
+  } finally {
+    closeScope(scope);
+    for (const t of survivors) t.storage.surviving = false;
+  }
 }
 
 function outputsOf(result: Tensor | readonly Tensor[]): readonly Tensor[] {
   return Array.isArray(result) ? (result as readonly Tensor[]) : [result as Tensor];
 }
 
-/** Remembers whose memory a view shows, and why changing it in place may have to be refused. */
-function markView(by: string, of: Tensor, views: readonly Tensor[]): void {
+/** Remembers whose memory views show, and why changing them in place may have to be refused. */
+function markViews(by: string, of: Tensor, views: readonly Tensor[]): void {
   const made = views.length > 1 ? "one of several" : isGradEnabled() ? (of.viewOf?.made ?? "recorded") : "unrecorded";
   for (const view of views) {
     view.viewOf = { base: of.viewOf?.base ?? of, made, by, version: view.storage.version };
   }
 }
 
+function nodeOf<I extends string, O>(plan: Plan<I, O>, inputs: readonly (Tensor | null)[], options: O): OpNode<I, O> {
+  const next = new Array<Edge | null>(inputs.length);
+  for (let i = 0; i < inputs.length; i++) {
+    const t = inputs[i];
+    next[i] = t && plan.derives[i] === true ? edgeOf(t) : null;
+  }
+  const node = new OpNode(plan, next, inputs, options);
+  if (anomaly.enabled) node.site = callSite();
+  return node;
+}
+
 function record<I extends string, O>(
-  definition: OpDefinition<I, O>,
+  plan: Plan<I, O>,
   inputs: readonly (Tensor | null)[],
   options: O,
   result: Tensor | readonly Tensor[],
-  kept: Tensor[] | null,
+  kept: readonly Tensor[],
 ): void {
-  const next = inputs.map((t, i) => (t?.requiresGrad && derives(definition, i) ? edgeOf(t) : null));
-  const node = new OpNode(definition, next, inputs, options, kept);
-  if (anomaly.enabled) node.site = callSite();
+  const node = nodeOf(plan, inputs, options);
   const outputs = outputsOf(result);
-  outputs.forEach((t, i) => {
+  for (let i = 0; i < outputs.length; i++) {
+    const t = outputs[i]!;
     node.outputs.push({ shape: t.shape, dtype: t.dtype });
     if (isDifferentiable(t)) setHistory(t, node, i);
-  });
-  node.save(inputs, outputs);
+  }
+  node.save(inputs, outputs, kept.length === 0 ? null : kept);
 }

@@ -86,6 +86,11 @@ export function binary<D extends DType>(
   return y;
 }
 
+/** Like `binary`, written into `y`, which is contiguous and may be an operand that has the same shape. */
+export function binaryInto(op: BinaryCode, a: Tensor, b: Tensor, y: Tensor): void {
+  run("binary", a.dtype, binarySizes(binaryNumber[op], y.shape, a, b, 0, 0), [a, b, y]);
+}
+
 export function comparison(op: CompareCode, a: Tensor, b: Tensor): Tensor<"bool"> {
   const shape = broadcastShapes(op, a.shape, b.shape);
   const y = empty(shape, "bool");

@@ -4,7 +4,7 @@ import { ShapeError } from "../core/errors.js";
 import { broadcastShapes, format, numel, type Shape } from "../core/shape.js";
 import { empty, type Tensor } from "../core/tensor.js";
 import { defineOp, type Op } from "./define.js";
-import { copied, floating, sameDType } from "./kernel.js";
+import { contiguous, copied, floating, sameDType } from "./kernel.js";
 import { expand, reshape, squeeze, sumTo, unsqueeze } from "./view.js";
 
 interface GemmOptions {
@@ -49,7 +49,7 @@ const gemmOp: Op<"a" | "b" | "bias", GemmOptions> = defineOp<"a" | "b" | "bias",
       bias ? 2 : 0,
       0,
     ];
-    run("gemm", a!.dtype, sizes, [p.t, q.t, bias ?? null, y]);
+    run("gemm", a!.dtype, sizes, [p.t, q.t, bias ? contiguous(bias) : null, y]);
     if (p.t !== a) p.t.dispose();
     if (q.t !== b) q.t.dispose();
     return y;

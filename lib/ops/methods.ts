@@ -102,20 +102,77 @@ declare module "../core/tensor.js" {
   }
 }
 
-const { add, sub, mul, div, neg, abs, sign, square, sqrt, rsqrt, reciprocal, exp, expm1, log, log1p, log2, log10 } = pointwise;
+const { add, sub, mul, div, neg, abs, sign, square, sqrt, rsqrt, reciprocal, exp, expm1, log, log1p, log2, log10 } =
+  pointwise;
 const { sin, cos, tan, asin, acos, atan, sinh, cosh, erf, floor, ceil, round, trunc } = pointwise;
-const { reshape, flatten, unflatten, permute, transpose, expand, narrow, slice, select, squeeze, unsqueeze, clone, detach } = view;
+const {
+  reshape,
+  flatten,
+  unflatten,
+  permute,
+  transpose,
+  expand,
+  narrow,
+  slice,
+  select,
+  squeeze,
+  unsqueeze,
+  clone,
+  detach,
+} = view;
 const { add_, sub_, mul_, div_, copy_, fill_, zero_ } = inplace;
 
-installMethods({ add, sub, mul, div, neg, abs, sign, square, sqrt, rsqrt, reciprocal, exp, expm1, log, log1p, log2, log10 });
+installMethods({
+  add,
+  sub,
+  mul,
+  div,
+  neg,
+  abs,
+  sign,
+  square,
+  sqrt,
+  rsqrt,
+  reciprocal,
+  exp,
+  expm1,
+  log,
+  log1p,
+  log2,
+  log10,
+});
 installMethods({ sin, cos, tan, asin, acos, atan, sinh, cosh, erf, floor, ceil, round, trunc });
-installMethods({ reshape, view: view.view, flatten, unflatten, permute, transpose, expand, narrow, slice, select, squeeze, unsqueeze });
-installMethods({ clone, detach, contiguous: view.toContiguous, to: view.cast, sum: reduce.sum, mean: reduce.mean, matmul: matmul.matmul });
+installMethods({
+  reshape,
+  view: view.view,
+  flatten,
+  unflatten,
+  permute,
+  transpose,
+  expand,
+  narrow,
+  slice,
+  select,
+  squeeze,
+  unsqueeze,
+});
+installMethods({
+  clone,
+  detach,
+  contiguous: view.toContiguous,
+  to: view.cast,
+  sum: reduce.sum,
+  mean: reduce.mean,
+  matmul: matmul.matmul,
+});
 installMethods({ add_, sub_, mul_, div_, copy_, fill_, zero_ });
 
 installMethods({
   t(x: Tensor): Tensor {
-    if (x.rank > 2) throw new ShapeError(`t: needs at most 2 dimensions, but the tensor is ${format(x.shape)}; use transpose or permute`);
+    if (x.rank > 2)
+      throw new ShapeError(
+        `t: needs at most 2 dimensions, but the tensor is ${format(x.shape)}; use transpose or permute`,
+      );
     return x.rank === 2 ? transpose(x, 0, 1) : x;
   },
   backward(x: Tensor, options: BackwardOptions | Tensor = {}): void {
@@ -127,7 +184,9 @@ installMethods({
   },
   setGrad(x: Tensor, value: Tensor | null): void {
     if (value !== null && (!isTensor(value) || !sameShape(value.shape, x.shape) || value.dtype !== x.dtype)) {
-      throw new ShapeError(`setGrad: the gradient must be a ${x.dtype} tensor ${format(x.shape)}, ${named("got", value)}`);
+      throw new ShapeError(
+        `setGrad: the gradient must be a ${x.dtype} tensor ${format(x.shape)}, ${named("got", value)}`,
+      );
     }
     autogradState(x).grad = value;
   },
@@ -135,8 +194,7 @@ installMethods({
     const edge = edgeOf(x);
     if (edge === null) throw new GradientError("retainGrad: the tensor does not require gradients");
     if (x.isLeaf) return;
-    edge.node.retained ??= new Map();
-    edge.node.retained.set(edge.index, x);
+    edge.node.retain(edge.index, x);
   },
   registerHook(x: Tensor, hook: TensorHook): HookHandle {
     if (typeof hook !== "function") throw new ArgumentError("registerHook: the hook must be a function");
@@ -148,6 +206,9 @@ installMethods({
 
 Object.defineProperty(Tensor.prototype, "T", {
   get(this: Tensor): Tensor {
-    return permute(this, this.shape.map((_, i) => this.rank - 1 - i));
+    return permute(
+      this,
+      this.shape.map((_, i) => this.rank - 1 - i),
+    );
   },
 });
