@@ -120,11 +120,12 @@ function convTranspose<D extends DType>(
     extra = paddingFor(call, options.outputSize, x, least, stride);
   }
   const out = least.map((l, i) => l + extra[i]!);
+  const smallest = batched && x.shape[0] === 0 ? 0 : 1; // a batch of nothing may have images of nothing
   out.forEach((o, i) => {
-    if (o < 1) {
+    if (o < smallest) {
       throw new ShapeError(
         `${call}: the output would have size ${o} = (${size[i]} - 1)*${stride[i]} - ${sides.before[i]! + sides.after[i]!} + ` +
-          `${dilation[i]}*(${kernel[i]}-1) + ${extra[i]} + 1 in dimension ${dimensionName(i, dims)}, but it must have at least 1`,
+          `${dilation[i]}*(${kernel[i]}-1) + ${extra[i]} + 1 in dimension ${dimensionName(i, dims)}, but it must have at least ${smallest}`,
       );
     }
   });

@@ -1,5 +1,6 @@
 import "./primitives.js";
 
+export * as filters from "./filters.js";
 export * from "./activation.js";
 export * from "./adaptive_pool.js";
 export * from "./argmax.js";
@@ -7,6 +8,7 @@ export * from "./avg_pool.js";
 export * from "./compare.js";
 export * from "./conv.js";
 export * from "./conv_gradients.js";
+export * from "./conv_matrix.js";
 export * from "./conv_transpose.js";
 export * from "./convolve.js";
 export * from "./create.js";
@@ -22,7 +24,10 @@ export * from "./pad.js";
 export * from "./pointwise.js";
 export * from "./random.js";
 export * from "./reduce.js";
+export * from "./shuffle.js";
 export * from "./softmax.js";
+export * from "./unfold.js";
 export * from "./unpool.js";
+export * from "./upsample.js";
 export * from "./view.js";
 export * from "./where.js";

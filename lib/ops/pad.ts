@@ -5,7 +5,7 @@ import { checkShape, describe, format, numel } from "../core/shape.js";
 import { alias, type Tensor } from "../core/tensor.js";
 import { defineOp, type Op } from "./define.js";
 import { copyInto, filled } from "./kernel.js";
-import { type Takes, take } from "./take.js";
+import { positionList, type Takes, take } from "./take.js";
 import { checkTensor } from "./window.js";
 
 /** Padding and cropping: a border of a constant, of the mirrored image, of its edge, or of its other end. */
@@ -62,11 +62,11 @@ const padOp: Op<"x", PadOptions> = defineOp<"x", PadOptions>({
 });
 
 /** Which position of a dimension of `size` elements each padded position shows. */
-function positions(mode: IndexedMode, size: number, before: number, after: number): number[] {
+function positions(call: string, mode: IndexedMode, size: number, before: number, after: number): Int32Array {
   // Cropping comes before wrapping around: the other end is that of what is left.
   const low = mode === "circular" ? Math.max(0, -before) : 0;
   const kept = mode === "circular" ? size - low - Math.max(0, -after) : size;
-  return Array.from({ length: size + before + after }, (_, i) => {
+  return positionList(call, size + before + after, (i) => {
     const p = i - before;
     if (mode === "replicate") return Math.min(Math.max(p, 0), size - 1);
     if (mode === "reflect") return p < 0 ? -p : p >= size ? 2 * (size - 1) - p : p;
@@ -99,6 +99,19 @@ function checkIndexed(
   }
 }
 
+/** @internal The positions that a padded dimension shows, after checking that it can be padded so. */
+export function paddedPositions(
+  call: string,
+  mode: IndexedMode,
+  size: number,
+  before: number,
+  after: number,
+  name: string,
+): Int32Array {
+  checkIndexed(call, mode, size, before, after, name);
+  return positions(call, mode, size, before, after);
+}
+
 /** @internal Pads the spatial dimensions of a batch of images for a convolution. */
 export function padImages(
   call: string,
@@ -111,8 +124,7 @@ export function padImages(
     const before = sides.before[dim - lead] ?? 0;
     const after = sides.after[dim - lead] ?? 0;
     if (dim < lead || (before === 0 && after === 0)) return null;
-    checkIndexed(call, mode, size, before, after, `dimension ${dim} of x ${format(x.shape)}`);
-    return positions(mode, size, before, after);
+    return paddedPositions(call, mode, size, before, after, `dimension ${dim} of x ${format(x.shape)}`);
   });
   return take(x, takes);
 }
@@ -178,7 +190,7 @@ export function pad<D extends DType>(
   return take(
     x,
     byDim.map(([before, after], dim) =>
-      before === 0 && after === 0 ? null : positions(mode, x.shape[dim]!, before, after),
+      before === 0 && after === 0 ? null : positions("pad", mode, x.shape[dim]!, before, after),
     ),
   ) as Tensor<D>;
 }

@@ -1,4 +1,5 @@
 import { run } from "../backend/run.js";
+import { ShapeError } from "../core/errors.js";
 import { numel, type Shape } from "../core/shape.js";
 import { empty, type Tensor } from "../core/tensor.js";
 import { defineOp, type Op } from "./define.js";
@@ -10,7 +11,22 @@ import { around, contiguous, copied, filled } from "./kernel.js";
  */
 
 /** @internal For each dimension the positions to take, or null for all as they are. */
-export type Takes = readonly (readonly number[] | null)[];
+export type Takes = readonly (Int32Array | null)[];
+
+/** Most positions of one dimension: their list is made in memory before anything is checked against the limit. */
+const mostPositions = 2 ** 26;
+
+/** @internal A list of positions, f(i) for i below `count`. */
+export function positionList(call: string, count: number, f: (i: number) => number): Int32Array {
+  if (count > mostPositions) {
+    throw new ShapeError(
+      `${call}: a dimension of ${count} elements is too large here, at most ${mostPositions} = 2^26`,
+    );
+  }
+  const list = new Int32Array(count);
+  for (let i = 0; i < count; i++) list[i] = f(i);
+  return list;
+}
 
 interface TakeOptions {
   readonly takes: Takes;
@@ -18,7 +34,7 @@ interface TakeOptions {
   readonly from: Shape;
 }
 
-function indexTensor(positions: readonly number[]): Tensor {
+function indexTensor(positions: Int32Array): Tensor {
   const t = empty([positions.length], "int32");
   t.storage.array("int32").set(positions);
   return t;
@@ -46,8 +62,11 @@ const takeOp: Op<"x", TakeOptions> = defineOp<"x", TakeOptions>({
   },
   grad: { x: { formula: (c) => takeGradOp([c.dy], c.options) } },
   samples: () => [
-    { inputs: { x: [2, 3, 4] }, options: { takes: [null, [2, 1, 0, 0], [1, 1, 3]], from: [2, 3, 4] } },
-    { inputs: { x: [0, 3] }, options: { takes: [null, [0, 1, 2, 2]], from: [0, 3] } },
+    {
+      inputs: { x: [2, 3, 4] },
+      options: { takes: [null, Int32Array.of(2, 1, 0, 0), Int32Array.of(1, 1, 3)], from: [2, 3, 4] },
+    },
+    { inputs: { x: [0, 3] }, options: { takes: [null, Int32Array.of(0, 1, 2, 2)], from: [0, 3] } },
   ],
 });
 
@@ -74,8 +93,11 @@ const takeGradOp: Op<"dy", TakeOptions> = defineOp<"dy", TakeOptions>({
   },
   grad: { dy: { formula: (c) => takeOp([c.dy], c.options) } },
   samples: () => [
-    { inputs: { dy: [2, 4, 3] }, options: { takes: [null, [2, 1, 0, 0], [1, 1, 3]], from: [2, 3, 4] } },
-    { inputs: { dy: [0, 4] }, options: { takes: [null, [0, 1, 2, 2]], from: [0, 3] } },
+    {
+      inputs: { dy: [2, 4, 3] },
+      options: { takes: [null, Int32Array.of(2, 1, 0, 0), Int32Array.of(1, 1, 3)], from: [2, 3, 4] },
+    },
+    { inputs: { dy: [0, 4] }, options: { takes: [null, Int32Array.of(0, 1, 2, 2)], from: [0, 3] } },
   ],
 });
 
