@@ -45,6 +45,12 @@ template <class T>
     const int width = int(smaller(N, filled_rows - i));
     for (int64_t j = 0; j < columns; j += N) {
       const int length = int(smaller(N, columns - j));
+      if (smaller(width, length) <= 2) {  // not worth the shuffles
+        for (int r = 0; r < length; r++)
+          for (int64_t c = 0; c < width; c++)
+            to[(j + r) * to_stride + i + c] = c < height ? from[(i + c) * from_stride + j + r] : T(0);
+        continue;
+      }
       typename Simd<T>::V block[N];
       if (height >= N && length == N) {
 #pragma GCC unroll 16
