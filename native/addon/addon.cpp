@@ -13,6 +13,7 @@ struct Export {
 
 constexpr Export kExports[] = {
     {"attach", attach},
+    {"misalignment", misalignment},
     {"registerBlock", register_block},
     {"unregisterBlock", unregister_block},
     {"run", run_call},

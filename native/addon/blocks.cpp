@@ -55,6 +55,16 @@ napi_value attach(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// misalignment(bytes: Uint8Array): the address of the first byte modulo a cache line of 64 bytes.
+napi_value misalignment(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  void* data;
+  size_t length;
+  if (!typed_array(env, arguments.value[0], napi_uint8_array, "misalignment takes a Uint8Array", &data, &length))
+    return nullptr;
+  return number(env, double(reinterpret_cast<uintptr_t>(data) % 64));
+}
+
 // registerBlock(id, bytes: Uint8Array)
 napi_value register_block(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);

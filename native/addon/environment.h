@@ -44,6 +44,7 @@ void release(Environment* environment, Block* block);
 // ---- Exported functions, by file ----
 
 napi_value attach(napi_env, napi_callback_info);  // blocks.cpp
+napi_value misalignment(napi_env, napi_callback_info);
 napi_value register_block(napi_env, napi_callback_info);
 napi_value unregister_block(napi_env, napi_callback_info);
 
