@@ -91,7 +91,7 @@ export class NativeBackend implements Backend {
 }
 
 interface Description {
-  kernels: Record<string, { sizes: string; types: string; operands: string[] }>;
+  kernels: Record<string, readonly [sizes: string, types: string, operands: string[]]>;
   sizes: Record<string, string[]>;
   codes: Record<string, string[]>;
 }
@@ -108,10 +108,7 @@ function checkDescription(json: string): void {
     }
   };
   differ("kernels", kernelNames, Object.keys(built.kernels));
-  for (const [name, [sizes, types, operands]] of Object.entries(kernels)) {
-    const { sizes: s, types: t, operands: o } = built.kernels[name]!;
-    differ(`kernel ${name}`, [sizes, types, operands], [s, t, o]);
-  }
+  for (const [name, kernel] of Object.entries(kernels)) differ(`kernel ${name}`, kernel, built.kernels[name]);
   for (const [name, fields] of Object.entries(sizesFields)) differ(name, fields, built.sizes[name]);
   differ("unary", unaryCodes, built.codes.unary);
   differ("binary", binaryCodes, built.codes.binary);
