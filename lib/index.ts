@@ -7,3 +7,5 @@ export { Tensor } from "./core/tensor.js";
 export { memoryStats, setMemoryLimit, emptyCache } from "./core/memory.js";
 export { setBackend, getBackend, setNumThreads, getNumThreads, setTarget, getTarget, targets, setPrecision, getPrecision, setTrace } from "./reference/choose.js";
 export * from "./ops/index.js";
+export * as nn from "./nn/index.js";
+export * as optim from "./optim/index.js";

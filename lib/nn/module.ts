@@ -5,7 +5,7 @@ import { type DType, type FloatDType, isFloating } from "../core/dtype.js";
 import { ArgumentError, DTypeError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
 import { describe, type Shape } from "../core/shape.js";
-import { autogradState, isTensor, Tensor } from "../core/tensor.js";
+import { autogradState, isTensor, type Tensor } from "../core/tensor.js";
 import { cast } from "../ops/view.js";
 import { type ForwardHook, type ForwardPreHook, type FullBackwardHook, ModuleHooks } from "./hooks.js";
 import { Parameter, replaceValue, UninitializedParameter } from "./parameter.js";

@@ -6,7 +6,7 @@ import type { Tensor } from "../core/tensor.js";
 import { channelShuffle, pixelShuffle, pixelUnshuffle } from "../ops/shuffle.js";
 import { type InterpolateMode, type InterpolateOptions, interpolate } from "../ops/upsample.js";
 import { flatten, unflatten } from "../ops/view.js";
-import { type PerDimension } from "../ops/window.js";
+import type { PerDimension } from "../ops/window.js";
 import { Module } from "./module.js";
 import { float, sizes, tuple } from "./print.js";
 
