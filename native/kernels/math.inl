@@ -307,11 +307,11 @@ struct Reduced {
 constexpr double kLargestReducible = 1e6;
 
 // 2 / pi: 1280 bits after the point.
-constexpr uint64_t kTwoOverPi[] = {
-    0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041, 0xfe5163abdebbc561, 0xb7246e3a424dd2e0,
-    0x06492eea09d1921c, 0xfe1deb1cb129a73e, 0xe88235f52ebb4484, 0xe99c7026b45f7e41, 0x3991d639835339f4,
-    0x9c845f8bbdf9283b, 0x1ff897ffde05980f, 0xef2f118b5a0a6d1f, 0x6d367ecf27cb09b7, 0x4f463f669e5fea2d,
-    0x7527bac7ebe5f17b, 0x3d0739f78a5292ea, 0x6bfb5fb11f8d5d08, 0x56033046fc7b6bab, 0xf0cfbc209af4361d};
+constexpr uint64_t kTwoOverPi[] = {0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041, 0xfe5163abdebbc561,
+                                   0xb7246e3a424dd2e0, 0x06492eea09d1921c, 0xfe1deb1cb129a73e, 0xe88235f52ebb4484,
+                                   0xe99c7026b45f7e41, 0x3991d639835339f4, 0x9c845f8bbdf9283b, 0x1ff897ffde05980f,
+                                   0xef2f118b5a0a6d1f, 0x6d367ecf27cb09b7, 0x4f463f669e5fea2d, 0x7527bac7ebe5f17b,
+                                   0x3d0739f78a5292ea, 0x6bfb5fb11f8d5d08, 0x56033046fc7b6bab, 0xf0cfbc209af4361d};
 
 // Payne and Hanek: the fraction of x 2 / pi from the bits of 2 / pi that matter, in integers. |x| > 1, finite.
 [[gnu::noinline]] inline double reduce_large(double x, double* low, int64_t* quadrant) {
@@ -325,7 +325,8 @@ constexpr uint64_t kTwoOverPi[] = {
   const int word = skip / 64, shift = skip % 64;
   uint64_t piece[3];
   for (int i = 0; i < 3; i++)
-    piece[i] = shift == 0 ? kTwoOverPi[word + i] : kTwoOverPi[word + i] << shift | kTwoOverPi[word + i + 1] >> (64 - shift);
+    piece[i] =
+        shift == 0 ? kTwoOverPi[word + i] : kTwoOverPi[word + i] << shift | kTwoOverPi[word + i + 1] >> (64 - shift);
   // mantissa * piece modulo 1, 192 bits after the point, then times 2^(exponent - skip) = 4 * 2^lift.
   const unsigned __int128 a = (unsigned __int128)mantissa * piece[2], b = (unsigned __int128)mantissa * piece[1];
   const uint64_t c = mantissa * piece[0];
@@ -397,7 +398,7 @@ XCORR_INLINE Reduced reduce_angle(VectorF64 x) {
 }
 
 // (sin r - r) / r^3 and (cos r - 1 + r^2 / 2) / r^4 in r^2, |r| <= pi / 4.
-constexpr double kSin[] = {-0.16666666666666666,  0.00833333333333095,     -0.00019841269836759208,
+constexpr double kSin[] = {-0.16666666666666666,   0.00833333333333095,     -0.00019841269836759208,
                            2.7557316102723463e-06, -2.5051131855038404e-08, 1.591812854191806e-10};
 constexpr double kCos[] = {0.041666666666666664,  -0.0013888888888887398, 2.4801587298765916e-05,
                            -2.75573172717598e-07, 2.087614626041983e-09,  -1.1382631029830746e-11};
@@ -476,12 +477,13 @@ XCORR_INLINE VectorF64 acos(VectorF64 x) {
 }
 
 // (atan x - x) / x^3 in x^2 <= 1.
-constexpr double kAtan[] = {-0.3333333333333333,    0.1999999999999966,     -0.14285714285662274,  0.11111111107961197,
-                            -0.09090908989699323,   0.07692305696225195,    -0.06666640294483393,  0.05882105663620744,
-                            -0.05261444511596005,   0.047528685373512965,   -0.043107341402344075, 0.038794057991855264,
-                            -0.033886443149551956,  0.027781997902729567,   -0.02049955156767295,  0.013000147385240985,
-                            -0.006747395319311454,  0.002710914715722303,   -0.0007827635889542088, 0.00014354269751993637,
-                            -1.2498171622732583e-05};
+constexpr double kAtan[] = {-0.3333333333333333,    0.1999999999999966,     -0.14285714285662274,
+                            0.11111111107961197,    -0.09090908989699323,   0.07692305696225195,
+                            -0.06666640294483393,   0.05882105663620744,    -0.05261444511596005,
+                            0.047528685373512965,   -0.043107341402344075,  0.038794057991855264,
+                            -0.033886443149551956,  0.027781997902729567,   -0.02049955156767295,
+                            0.013000147385240985,   -0.006747395319311454,  0.002710914715722303,
+                            -0.0007827635889542088, 0.00014354269751993637, -1.2498171622732583e-05};
 // atan(num / den) for 0 <= num, 0 < den: the smaller over the larger, whose rounding error (the remainder) is added.
 XCORR_INLINE VectorF64 atan_ratio(VectorF64 num, VectorF64 den) {
   const auto swap = num > den;
@@ -510,15 +512,14 @@ constexpr double kErf64[] = {0.12837916709551257,     -0.37612638903183354,   0.
                              0.00012055191316163532,  -1.492194058243205e-05, 1.6399344415495229e-06,
                              -1.5698546115329044e-07, 1.0679626639790295e-08};
 constexpr double kErf32[] = {0.128379165, -0.376125753, 0.112827696, -0.0268045496, 0.00505422987, -0.000633235206};
-constexpr double kErfc64[] = {1.0740069070883398,      -0.8833944531698836,    0.590228357104102,
-                              -0.31046726190056556,    0.11952776128728124,    -0.026827234624552027,
-                              -0.0012124166269937768,  0.0030340620023267726,  -0.0005483096947288679,
-                              -0.00027677785437041764, 0.00010756151390007586, 3.0398185276651615e-05,
-                              -1.7470732533257862e-05, -4.749179906326745e-06, 2.7660464139508067e-06,
-                              9.98381098979243e-07,    -4.0959442022369526e-07, -2.319036052970907e-07,
-                              4.8531768365586825e-08,  4.7978567360950074e-08, -3.1481379819151406e-09,
-                              -6.146349944599544e-09};
-constexpr double kErfc32[] = {1.07400692, -0.88339448, 0.59022826, -0.310466528, 0.119530171,
+constexpr double kErfc64[] = {
+    1.0740069070883398,      -0.8833944531698836,     0.590228357104102,      -0.31046726190056556,
+    0.11952776128728124,     -0.026827234624552027,   -0.0012124166269937768, 0.0030340620023267726,
+    -0.0005483096947288679,  -0.00027677785437041764, 0.00010756151390007586, 3.0398185276651615e-05,
+    -1.7470732533257862e-05, -4.749179906326745e-06,  2.7660464139508067e-06, 9.98381098979243e-07,
+    -4.0959442022369526e-07, -2.319036052970907e-07,  4.8531768365586825e-08, 4.7978567360950074e-08,
+    -3.1481379819151406e-09, -6.146349944599544e-09};
+constexpr double kErfc32[] = {1.07400692,    -0.88339448,    0.59022826,    -0.310466528,    0.119530171,
                               -0.0268351343, -0.00123312918, 0.00306355255, -0.000471547275, -0.000303535402};
 XCORR_INLINE VectorF64 erf_small(VectorF64 x) { return fma(x, polynomial(x * x, kErf64), x); }
 XCORR_INLINE VectorF32 erf_small(VectorF32 x) { return fma(x, polynomial(x * x, kErf32), x); }
@@ -573,7 +574,8 @@ XCORR_INLINE Normal<V> normal_distribution(V x) {
   const V tail = half * (gaussian * (q * erfc_scaled((bounded - three) * q)));
   const V near = half * erf_small(scaled);
   const auto negative = x < number<V>(0);
-  const V distribution = select(scaled < half, half + select(negative, -near, near), select(negative, tail, one - tail));
+  const V distribution =
+      select(scaled < half, half + select(negative, -near, near), select(negative, tail, one - tail));
   return {select(x == x, distribution, x), gaussian};
 }
 
@@ -653,8 +655,14 @@ XCORR_INLINE VectorF64 pow(VectorF64 x, VectorF64 y) {
   if (a < b) return x;
   int a_exponent = int(a >> 52), b_exponent = int(b >> 52);
   a &= hidden - 1, b &= hidden - 1;
-  if (a_exponent) a |= hidden; else a_exponent = 1;
-  if (b_exponent) b |= hidden; else b_exponent = 1;
+  if (a_exponent)
+    a |= hidden;
+  else
+    a_exponent = 1;
+  if (b_exponent)
+    b |= hidden;
+  else
+    b_exponent = 1;
   a %= b;
   for (int left = a_exponent - b_exponent; left > 0 && a != 0;) {
     const int step = left < 11 ? left : 11;
