@@ -1,7 +1,14 @@
 /** xcorr: convolutional networks on server CPUs. The public names, nothing else. */
 import "./reference/choose.js";
 export { grad, backward } from "./autograd/backward.js";
-export { noGrad, enableGrad, isGradEnabled, setGradEnabled } from "./autograd/mode.js";
+export { noGrad, enableGrad, inferenceMode, isGradEnabled, setGradEnabled } from "./autograd/mode.js";
+export { detectAnomaly } from "./autograd/anomaly.js";
+export { checkpoint } from "./autograd/checkpoint.js";
+export { CustomFunction, type FunctionContext } from "./autograd/function.js";
+export { hessian, hvp, jacobian, jvp, vhp, vjp } from "./autograd/functional.js";
+export { gradcheck, gradgradcheck } from "./autograd/gradcheck.js";
+export { savedTensorHooks } from "./autograd/saved.js";
+export { keep, scope } from "./autograd/scope.js";
 export * from "./core/errors.js";
 export { Tensor } from "./core/tensor.js";
 export { memoryStats, setMemoryLimit, emptyCache } from "./core/memory.js";
@@ -9,3 +16,4 @@ export { setBackend, getBackend, setNumThreads, getNumThreads, setTarget, getTar
 export * from "./ops/index.js";
 export * as nn from "./nn/index.js";
 export * as optim from "./optim/index.js";
+export * as io from "./io/index.js";

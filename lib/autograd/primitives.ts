@@ -14,6 +14,15 @@ export interface Primitives {
   cast(t: Tensor, dtype: DType): Tensor;
   /** The edge of a view of `base` with the view's geometry, recorded anew. */
   viewEdge(base: Tensor, view: Tensor): Edge | null;
+  /** Sums over what was repeated, so that the result has `shape`. */
+  sumTo(t: Tensor, shape: Shape): Tensor;
+  /** Zeros with a 1 at one position in row-major order. */
+  oneHot(shape: Shape, dtype: DType, element: number): Tensor;
+  /** Equal tensors one after another, with the elements of the whole in `shape`; recorded. */
+  stack(rows: readonly Tensor[], shape: Shape): Tensor;
+  /** The state of the default random generator. */
+  randomState(): unknown;
+  setRandomState(state: unknown): void;
   /** Whether any element is NaN. */
   hasNaN(t: Tensor): boolean;
 }

@@ -1,5 +1,5 @@
 import { backward, type BackwardOptions } from "../autograd/backward.js";
-import { edgeOf, type HookHandle, setRequiresGrad, type TensorHook } from "../autograd/node.js";
+import { Accumulate, edgeOf, type HookHandle, type Node, setRequiresGrad, type TensorHook } from "../autograd/node.js";
 import type { DType } from "../core/dtype.js";
 import { ArgumentError, GradientError, ShapeError } from "../core/errors.js";
 import { format, sameShape, type Shape } from "../core/shape.js";
@@ -99,6 +99,10 @@ declare module "../core/tensor.js" {
     retainGrad(): void;
     /** Calls `hook` with the gradient when backward has it; what it returns replaces the gradient. */
     registerHook(hook: TensorHook): HookHandle;
+    /** For leaves: calls `hook` with the leaf after its gradient has been added up. */
+    registerPostAccumulateGradHook(hook: (leaf: Tensor<D>) => void): HookHandle;
+    /** The operation this tensor was computed by, with its name, next operations and hooks; null for leaves. */
+    readonly gradFn: Node | null;
   }
 }
 
@@ -201,6 +205,23 @@ installMethods({
     const edge = edgeOf(x);
     if (edge === null) throw new GradientError("registerHook: the tensor does not require gradients");
     return edge.node.addHook(edge.index, hook);
+  },
+  registerPostAccumulateGradHook(x: Tensor, hook: (leaf: Tensor) => void): HookHandle {
+    if (typeof hook !== "function") {
+      throw new ArgumentError("registerPostAccumulateGradHook: the hook must be a function");
+    }
+    const node = edgeOf(x)?.node;
+    if (!(node instanceof Accumulate)) {
+      throw new GradientError("registerPostAccumulateGradHook: the tensor must be a leaf that requires gradients");
+    }
+    return node.registerPostAccumulateHook(hook);
+  },
+});
+
+Object.defineProperty(Tensor.prototype, "gradFn", {
+  get(this: Tensor): Node | null {
+    const node = edgeOf(this)?.node ?? null;
+    return node instanceof Accumulate ? null : node;
   },
 });
 
