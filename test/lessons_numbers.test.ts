@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { NestedList } from "../lib/core/tensor.js";
 import { computing, ways } from "./support/backends.js";
 import {
   arange,
@@ -17,7 +18,6 @@ import {
   linear,
   matmul,
   maxPool2d,
-  type NestedList,
   noGrad,
   ones,
   ShapeError,
