@@ -89,7 +89,10 @@ export interface Refusal {
 
 export interface OpDefinition<I extends string, O> {
   readonly name: string;
-  /** Names of the tensor inputs, in order; optional ones are passed as null when absent. */
+  /**
+   * Names of the tensor inputs, in order; optional ones are passed as null when absent. An op may be called with more
+   * inputs than names (cat), which are as differentiable as the last.
+   */
   readonly inputs: readonly I[];
   /** The values, computed unrecorded. `keep` holds tensors of the op's own for the derivatives. */
   readonly forward: (inputs: readonly Tensor[], options: O, keep: (t: Tensor) => void) => Tensor | readonly Tensor[];
@@ -121,6 +124,8 @@ interface Plan<I extends string, O> {
   readonly definition: OpDefinition<I, O>;
   /** By input: whether there is a derivative with respect to it. */
   readonly derives: readonly boolean[];
+  /** Inputs past the named ones, of ops that take any number, have a derivative if all derivatives come jointly. */
+  readonly derivesRest: boolean;
   /** By input: what its derivative reads, as input numbers; -1 is the output. Null when joint. */
   readonly reads: readonly (readonly number[])[] | null;
 }
@@ -134,6 +139,7 @@ function planOf<I extends string, O>(definition: OpDefinition<I, O>): Plan<I, O>
     derives: inputs.map((name) =>
       gradAll !== undefined ? (gradAll.inputs?.includes(name) ?? true) : grad?.[name] !== undefined,
     ),
+    derivesRest: gradAll !== undefined && gradAll.inputs === undefined,
     reads:
       gradAll !== undefined
         ? null
@@ -304,16 +310,21 @@ export function defineOp<I extends string, O = undefined>(definition: OpDefiniti
   return op;
 }
 
+/** Whether input i has a derivative; inputs past the last name are like the last. */
+function derivesAt({ derives }: { readonly derives: readonly boolean[] }, i: number): boolean {
+  return derives[i < derives.length ? i : derives.length - 1] === true;
+}
+
 /** Computes unrecorded, then records the call if an input with a derivative asks for it. */
 function call<I extends string, O>(
   plan: Plan<I, O>,
   inputs: readonly (Tensor | null)[],
   options: O,
 ): Tensor | readonly Tensor[] {
-  const { definition, derives } = plan;
+  const { definition } = plan;
   let asked = false;
   for (let i = 0; i < inputs.length; i++) {
-    if (derives[i] === true && inputs[i]?.requiresGrad === true) asked = true;
+    if (derivesAt(plan, i) && inputs[i]?.requiresGrad === true) asked = true;
   }
   const recorded = asked && isGradEnabled();
   const kept: Tensor[] | null = recorded ? [] : null;
@@ -371,7 +382,7 @@ function nodeOf<I extends string, O>(plan: Plan<I, O>, inputs: readonly (Tensor 
   const next = new Array<Edge | null>(inputs.length);
   for (let i = 0; i < inputs.length; i++) {
     const t = inputs[i];
-    next[i] = t && plan.derives[i] === true ? edgeOf(t) : null;
+    next[i] = t && derivesAt(plan, i) ? edgeOf(t) : null;
   }
   const node = new OpNode(plan, next, inputs, options);
   if (anomaly.enabled) node.site = callSite();
