@@ -6,10 +6,10 @@ import { reshape } from "../ops/view.js";
 import type { Module } from "./module.js";
 
 /** Before forward: may return other inputs. */
-// biome-ignore lint/suspicious/noConfusingVoidType: a hook may return nothing
 export type ForwardPreHook = (
   module: Module,
   inputs: readonly unknown[],
+  // biome-ignore lint/suspicious/noConfusingVoidType: a hook may return nothing
 ) => readonly unknown[] | null | undefined | void;
 /** After forward: may return another output. */
 export type ForwardHook = (module: Module, inputs: readonly unknown[], output: unknown) => unknown;

@@ -1,0 +1,49 @@
+import type { DType, FloatDType } from "../../core/dtype.js";
+import { checkInteger, checkOptions } from "../../core/options.js";
+import type { Tensor } from "../../core/tensor.js";
+import { relu } from "../../ops/activation.js";
+import { maxPool2d } from "../../ops/max_pool.js";
+import { flatten } from "../../ops/view.js";
+import { Conv2d } from "../conv.js";
+import { Linear } from "../linear.js";
+import { Module } from "../module.js";
+
+export interface LeNetOptions {
+  /** Default 10. */
+  readonly numClasses?: number;
+  /** Default 1: grey images. */
+  readonly inChannels?: number;
+  readonly dtype?: FloatDType;
+}
+
+/**
+ * LeNet-5 (LeCun et al. 1998) as it is trained today, with ReLU and max pooling: 61,706 parameters.
+ *
+ * Shapes: x [batch, 1, 28, 28] (the first layer pads to 32); result [batch, 10], logits.
+ */
+export class LeNet5 extends Module {
+  readonly conv1: Conv2d;
+  readonly conv2: Conv2d;
+  readonly fc1: Linear;
+  readonly fc2: Linear;
+  readonly fc3: Linear;
+
+  constructor(options: LeNetOptions = {}) {
+    super();
+    checkOptions("LeNet5", options, ["numClasses", "inChannels", "dtype"]);
+    const numClasses = checkInteger("LeNet5", "numClasses", options.numClasses ?? 10, 1);
+    const { dtype = "float32" } = options;
+    this.conv1 = new Conv2d(options.inChannels ?? 1, 6, 5, { padding: 2, dtype });
+    this.conv2 = new Conv2d(6, 16, 5, { dtype });
+    this.fc1 = new Linear(16 * 5 * 5, 120, { dtype });
+    this.fc2 = new Linear(120, 84, { dtype });
+    this.fc3 = new Linear(84, numClasses, { dtype });
+  }
+
+  forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    let y = maxPool2d(relu(this.conv1.forward(x)), 2); // [batch, 6, 14, 14]
+    y = maxPool2d(relu(this.conv2.forward(y)), 2); // [batch, 16, 5, 5]
+    y = relu(this.fc1.forward(flatten(y, 1)));
+    return this.fc3.forward(relu(this.fc2.forward(y)));
+  }
+}
