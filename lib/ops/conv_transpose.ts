@@ -3,7 +3,7 @@ import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkChoice, checkOptions } from "../core/options.js";
 import { checkShape, describe, format } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
-import { checkBias, checkPixels, checkWeight, convPadding, type Sides } from "./conv.js";
+import { checkBias, checkPixels, checkWeight, convPadding, type Sides } from "./conv_arguments.js";
 import { type ConvGeometry, convInputGradOp } from "./convolution.js";
 import { squeeze, unsqueeze } from "./view.js";
 import { checkImages, dimensionName, type PerDimension, perDimension, spatial } from "./window.js";

@@ -20,6 +20,7 @@ export * from "./inplace.js";
 export * from "./items.js";
 export * from "./join.js";
 export * from "./loss.js";
+export * from "./lp_pool.js";
 export * from "./matmul.js";
 export * from "./max_pool.js";
 export * from "./methods.js";

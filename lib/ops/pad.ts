@@ -5,17 +5,14 @@ import { checkShape, describe, format, numel } from "../core/shape.js";
 import { alias, type Tensor } from "../core/tensor.js";
 import { defineOp, type Op } from "./define.js";
 import { copyInto, filled } from "./kernel.js";
-import { positionList, type Takes, take } from "./take.js";
+import { checkIndexed, paddedPositions } from "./padding.js";
+import { take } from "./take.js";
 import { checkTensor } from "./window.js";
 
 /** Padding and cropping: a border of a constant, of the mirrored image, of its edge, or of its other end. */
 
+/** What padding holds: zeros, the image mirrored (without its edge), its edge repeated, or its other end. */
 export type PaddingMode = "zeros" | "reflect" | "replicate" | "circular";
-
-/** @internal */
-export const paddingModes: readonly PaddingMode[] = ["zeros", "reflect", "replicate", "circular"];
-
-type IndexedMode = Exclude<PaddingMode, "zeros">;
 
 /** Elements added before and after, one pair per dimension of x; negative ones are cut off. */
 interface PadOptions {
@@ -60,74 +57,6 @@ const padOp: Op<"x", PadOptions> = defineOp<"x", PadOptions>({
     { call: () => pad(filled([1, 3], "float32", 0), [1.5, 0]), message: /pad: amounts\[0\].*1\.5/ },
   ],
 });
-
-/** Which position of a dimension of `size` elements each padded position shows. */
-function positions(call: string, mode: IndexedMode, size: number, before: number, after: number): Int32Array {
-  // Cropping comes before wrapping around: the other end is that of what is left.
-  const low = mode === "circular" ? Math.max(0, -before) : 0;
-  const kept = mode === "circular" ? size - low - Math.max(0, -after) : size;
-  return positionList(call, size + before + after, (i) => {
-    const p = i - before;
-    if (mode === "replicate") return Math.min(Math.max(p, 0), size - 1);
-    if (mode === "reflect") return p < 0 ? -p : p >= size ? 2 * (size - 1) - p : p;
-    return low + ((((p - low) % kept) + kept) % kept);
-  });
-}
-
-function checkIndexed(
-  call: string,
-  mode: IndexedMode,
-  size: number,
-  before: number,
-  after: number,
-  name: string,
-): void {
-  if (before === 0 && after === 0) return;
-  const most = Math.max(before, after);
-  if (size === 0)
-    throw new ShapeError(`${call}: ${name} is empty, so there is nothing to ${mode}; only zeros can pad it`);
-  if (mode === "reflect" && most >= size) {
-    throw new ShapeError(
-      `${call}: reflect padding must be smaller than the dimension, but ${most} is not smaller than ${size} in ${name}`,
-    );
-  }
-  const kept = size - Math.max(0, -before) - Math.max(0, -after);
-  if (mode === "circular" && most > kept) {
-    throw new ShapeError(
-      `${call}: circular padding must be at most the size of the dimension (it wraps around once), but ${most} is more than ${kept} in ${name}`,
-    );
-  }
-}
-
-/** @internal The positions that a padded dimension shows, after checking that it can be padded so. */
-export function paddedPositions(
-  call: string,
-  mode: IndexedMode,
-  size: number,
-  before: number,
-  after: number,
-  name: string,
-): Int32Array {
-  checkIndexed(call, mode, size, before, after, name);
-  return positions(call, mode, size, before, after);
-}
-
-/** @internal Pads the spatial dimensions of a batch of images for a convolution. */
-export function padImages(
-  call: string,
-  x: Tensor,
-  sides: { readonly before: readonly number[]; readonly after: readonly number[] },
-  mode: IndexedMode,
-): Tensor {
-  const lead = x.rank - sides.before.length;
-  const takes: Takes = x.shape.map((size, dim) => {
-    const before = sides.before[dim - lead] ?? 0;
-    const after = sides.after[dim - lead] ?? 0;
-    if (dim < lead || (before === 0 && after === 0)) return null;
-    return paddedPositions(call, mode, size, before, after, `dimension ${dim} of x ${format(x.shape)}`);
-  });
-  return take(x, takes);
-}
 
 export interface PadCallOptions {
   /** What the border holds: `value` (default), the mirrored image, its edge repeated, or its other end. */
@@ -179,7 +108,7 @@ export function pad<D extends DType>(
         `pad: cropping leaves ${size + before + after} = ${size} ${signed(before)} ${signed(after)} elements of dimension ${dim} of x ${format(x.shape)}`,
       );
     }
-    if (mode !== "constant") checkIndexed("pad", mode, size, before, after, `dimension ${dim} of x ${format(x.shape)}`);
+    if (mode !== "constant") checkIndexed("pad", mode, size, before, after, nameOf(x, dim));
     return [before, after];
   });
   checkShape(
@@ -190,9 +119,13 @@ export function pad<D extends DType>(
   return take(
     x,
     byDim.map(([before, after], dim) =>
-      before === 0 && after === 0 ? null : positions("pad", mode, x.shape[dim]!, before, after),
+      before === 0 && after === 0 ? null : paddedPositions("pad", mode, x.shape[dim]!, before, after, nameOf(x, dim)),
     ),
   ) as Tensor<D>;
+}
+
+function nameOf(x: Tensor, dim: number): string {
+  return `dimension ${dim} of x ${format(x.shape)}`;
 }
 
 function signed(amount: number): string {

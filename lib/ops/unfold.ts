@@ -3,7 +3,7 @@ import { ShapeError } from "../core/errors.js";
 import { checkInteger, checkOptions } from "../core/options.js";
 import { checkShape, contiguousStrides, format, normalizeDim, numel } from "../core/shape.js";
 import { empty, type Tensor } from "../core/tensor.js";
-import { convOutput } from "./conv.js";
+import { convOutput } from "./conv_arguments.js";
 import { type ConvGeometry, convSizes } from "./convolution.js";
 import { defineOp, type Op, type Sample } from "./define.js";
 import { filled, floating } from "./kernel.js";
@@ -191,13 +191,14 @@ export const im2col: typeof unfold = unfold;
 export const col2im: typeof fold = fold;
 
 /**
- * @internal All slices of `size` elements along a dimension, `step` apart, as a view of x (of a copy if x is itself a
- * view or not row-major).
+ * All slices of `size` elements along a dimension, `step` apart, as a view of x (of a copy if x is itself a view or not
+ * row-major). The method of tensors is called unfold, as PyTorch's.
  *
  * Shapes: x [..., n, ...]; result [..., floor((n - size) / step) + 1, ..., size].
  * @throws {ShapeError} if size is more than the dimension has
  */
 export function slidingWindows<D extends DType>(x: Tensor<D>, dim: number, size: number, step: number): Tensor<D> {
+  checkTensor("unfold", "x", x);
   const d = normalizeDim("unfold", dim, x.rank);
   const from = x.rank === 0 ? reshape(x, [1]) : x.isContiguous() && x.offset === 0 ? x : clone(x);
   const n = from.shape[d]!;
