@@ -18,9 +18,9 @@ struct Block {
   Position<operands> start;
 };
 
-// block(b) over everything; the last operand is y. Pieces of more than kBlockElements only if all rows are contiguous.
-template <int operands, class Body>
-XCORR_INLINE void walk_blocks(const Runtime& runtime, const Walk<operands>& w, const Body& body) {
+template <int operands>
+[[gnu::noinline]] void walk_blocks_of(const Runtime& runtime, const Walk<operands>& w,
+                                      Reference<const Block<operands>&> body) {
   const int64_t last = w.rank - 1, count = w.shape[last];
   bool contiguous = true;
   for (int o = 0; o < operands; o++) contiguous = contiguous && w.stride[o][last] == 1;
@@ -46,6 +46,12 @@ XCORR_INLINE void walk_blocks(const Runtime& runtime, const Walk<operands>& w, c
       body(Block<operands>{w, here, count, Position<operands>::at_row(w, r)});
     }
   });
+}
+
+// block(b) over everything; the last operand is y. Pieces of more than kBlockElements only if all rows are contiguous.
+template <int operands, class Body>
+XCORR_INLINE void walk_blocks(const Runtime& runtime, const Walk<operands>& w, const Body& body) {
+  walk_blocks_of(runtime, w, Reference<const Block<operands>&>(body));
 }
 
 // Whether operand o lies like the last operand.
@@ -102,6 +108,9 @@ struct BinaryCall {
   // loop(a, b, y, count) on contiguous elements.
   template <class Loop>
   XCORR_MEMBER void blocks(const Loop& loop) const {
+    blocks_of(Reference<const T*, const T*, Y*, int64_t>(loop));
+  }
+  [[gnu::noinline]] void blocks_of(Reference<const T*, const T*, Y*, int64_t> loop) const {
     if (elements(s.rank, s.shape) == 0) return;
     const Walk<3> w = binary_walk(s);
     const bool a_like = lies_like_last(w, 0), b_like = lies_like_last(w, 1);

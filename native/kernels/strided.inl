@@ -69,9 +69,9 @@ struct Position {
   }
 };
 
-// row(offsets, count) over all rows (the last dimension); long rows come in pieces, offsets pointing at their start.
-template <int operands, class Row>
-XCORR_INLINE void walk_rows(const Runtime& runtime, const Walk<operands>& w, const Row& row) {
+template <int operands>
+[[gnu::noinline]] void walk_rows_of(const Runtime& runtime, const Walk<operands>& w,
+                                    Reference<const int64_t*, int64_t> row) {
   const int64_t count = w.shape[w.rank - 1];
   int64_t rows = 1;
   for (int64_t d = 0; d + 1 < w.rank; d++) rows *= w.shape[d];
@@ -90,6 +90,12 @@ XCORR_INLINE void walk_rows(const Runtime& runtime, const Walk<operands>& w, con
     auto p = Position<operands>::at_row(w, first);
     for (int64_t r = first; r < end; r++, p.next_row(w)) row(p.offset, count);
   });
+}
+
+// row(offsets, count) over all rows (the last dimension); long rows come in pieces, offsets pointing at their start.
+template <int operands, class Row>
+XCORR_INLINE void walk_rows(const Runtime& runtime, const Walk<operands>& w, const Row& row) {
+  walk_rows_of(runtime, w, Reference<const int64_t*, int64_t>(row));
 }
 
 }  // namespace
