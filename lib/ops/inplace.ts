@@ -106,6 +106,15 @@ export function viewEdge(base: Tensor, view: Tensor): Edge | null {
   return edgeOf(asStrided(whole, { shape: view.shape, strides: view.strides, offset: view.offset - base.offset }));
 }
 
+/** `target` as an operand whose old values `other`'s derivative needs: a copy of them when that will be asked for. */
+function operand(target: Tensor, other: Operand): Tensor {
+  if (typeof other === "number" || !other.requiresGrad || !isGradEnabled()) return target;
+  return withHistory(
+    unrecorded(() => clone(target)),
+    edgeOf(target),
+  );
+}
+
 function checkTarget(call: string, target: unknown): asserts target is Tensor {
   if (!isTensor(target)) throw new ArgumentError(`${call}: the target must be a tensor`);
 }
@@ -137,13 +146,13 @@ export function sub_<D extends DType>(target: Tensor<D>, other: Operand, options
 /** target *= other, in place. */
 export function mul_<D extends DType>(target: Tensor<D>, other: Operand): Tensor<D> {
   checkTarget("mul_", target);
-  return assign("mul_", target, mul(target, other));
+  return assign("mul_", target, mul(operand(target, other), other));
 }
 
 /** target /= other, in place. */
 export function div_<D extends DType>(target: Tensor<D>, other: Operand): Tensor<D> {
   checkTarget("div_", target);
-  return assign("div_", target, div(target, other));
+  return assign("div_", target, div(operand(target, other), other));
 }
 
 /** Copies `value` (broadcast, converted) into target. */
