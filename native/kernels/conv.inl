@@ -14,6 +14,7 @@
 //     3. direct                anything                                                           conv_weight_grad.inl
 #pragma once
 #include "conv_direct.inl"
+#include "conv_few_channels.inl"
 #include "conv_weight_grad.inl"
 #include "depthwise.inl"
 #include "winograd.inl"
@@ -40,7 +41,23 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
     if (tile == 4) return Winograd<4>(runtime, correlation).run();
     if (tile == 2) return Winograd<2>(runtime, correlation).run();
   }
-  return direct_forward(correlation, runtime);
+  if (few_channels_fit(correlation)) return FewChannels<T>(runtime, correlation).execute();
+  return direct_run(correlation, runtime);
+}
+
+// The input gradient, phase by phase of the stride; phases without taps receive the bias alone.
+template <class T>
+int64_t phased_input_grad(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
+  int64_t phase[kSpatial];
+  for (phase[0] = 0; phase[0] < smaller(s.stride[0], s.in[0]); phase[0]++)
+    for (phase[1] = 0; phase[1] < smaller(s.stride[1], s.in[1]); phase[1]++)
+      for (phase[2] = 0; phase[2] < smaller(s.stride[2], s.in[2]); phase[2]++) {
+        const Correlation<T> correlation = input_grad_correlation<T>(s, operands, phase);
+        const int64_t status = few_channels_fit(correlation) ? FewChannels<T>(runtime, correlation).execute()
+                                                             : direct_run(correlation, runtime);
+        if (status != kOk) return status;
+      }
+  return kOk;
 }
 
 template <class T>
@@ -55,7 +72,7 @@ int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const*
       return tile == 4 ? Winograd<4>(runtime, correlation).run() : Winograd<2>(runtime, correlation).run();
     }
   }
-  return direct_input_grad<T>(s, runtime, operands);
+  return phased_input_grad<T>(s, runtime, operands);
 }
 
 template <class T>

@@ -174,6 +174,23 @@ struct PixelPanel {
   }
 };
 
+// The same for panels that lie in one run each, with one tap: channel by channel through all of them, because short
+// pieces of many channels would be read at a fraction of the speed. Other panels are left out.
+template <class T>
+void pack_runs(const Correlation<T>& conv, int64_t group, const TermBlock& block, const PixelPanel<T>* panels,
+               int64_t count, T* to, int64_t to_panel) {
+  constexpr int64_t kColumns = kTileColumns<T>, kLanes = Simd<T>::lanes;
+  const int64_t plane = conv.x_plane();
+  for (int64_t c = 0; c < block.channels; c++) {
+    const int64_t channel = (group * conv.in_channels + block.channel + c) * plane;
+    for (int64_t i = 0; i < count; i++) {
+      if (!panels[i].one_run || panels[i].count != kColumns) continue;
+      const T* const from = conv.x + panels[i].image * conv.x_image() + channel + panels[i].origin[0];
+      for (int64_t v = 0; v < kColumns; v += kLanes) store(to + i * to_panel + c * kColumns + v, load(from + v));
+    }
+  }
+}
+
 // Moves `rows` x `panel.count` values between a tile and their places, which need not be adjacent.
 template <class T>
 void scatter_tile(const PixelPanel<T>& panel, const T* tile, int64_t rows, T* y, int64_t plane) {
@@ -223,8 +240,10 @@ void direct_task(void* state, int64_t index) {
     const TermBlock block = blocks.at(i);
     const int64_t depth = block.depth();
     const bool last = i == blocks.count() - 1;
+    if (conv.pointwise()) pack_runs(conv, group, block, pixels, tiles, b, kColumns * blocks.deepest());
     for (int64_t tile = 0; tile < tiles; tile++)
-      pixels[tile].pack(conv, group, block, b + tile * kColumns * blocks.deepest());
+      if (!conv.pointwise() || !pixels[tile].one_run || pixels[tile].count != kColumns)
+        pixels[tile].pack(conv, group, block, b + tile * kColumns * blocks.deepest());
     for (int64_t panel = panel_from; panel < panel_to; panel++) {
       const int64_t row = panels.start(panel), rows = panels.size(panel);
       const T* const a = w + conv.out_channels * blocks.terms_before(i) + row * depth;
@@ -259,17 +278,18 @@ void direct_task(void* state, int64_t index) {
   }
 }
 
-// Runs one gather. Panels of weights come first, from shared scratch memory at `packed_w`.
 template <class T>
-void direct_run(const Correlation<T>& conv, const Runtime& runtime, T* packed_w, bool* failed) {
+int64_t direct_run(const Correlation<T>& conv, const Runtime& runtime) {
+  if (conv.batch == 0 || conv.pixels() == 0) return kOk;
   DirectTasks<T> tasks = {};
   tasks.runtime = &runtime;
   tasks.conv = conv;
-  tasks.packed_w = packed_w;
-  if (conv.batch == 0 || conv.pixels() == 0) return;
-  const double work = conv.operations() + double(conv.batch) * double(conv.y_image());
   const Split panels = row_panels<T>(conv.out_channels);
-  run_tasks(runtime, conv.w_group * conv.groups > 16384, conv.groups * panels.parts, pack_weights_task<T>, &tasks);
+  const int64_t weights = conv.groups * conv.out_channels * conv.in_channels * conv.taps();
+  tasks.packed_w = static_cast<T*>(runtime.scratch(0, larger(1, weights) * int64_t(sizeof(T))));
+  if (!tasks.packed_w) return kOutOfMemory;
+  run_tasks(runtime, weights > 16384, conv.groups * panels.parts, pack_weights_task<T>, &tasks);
+  const double work = conv.operations() + double(conv.batch) * double(conv.y_image());
   // Panels run across images unless positions could overflow.
   const bool across = conv.x_image() < (int64_t(1) << 30) / kTileColumns<T>;
   tasks.pixels = across ? conv.batch * conv.pixels() : conv.pixels();
@@ -282,30 +302,7 @@ void direct_run(const Correlation<T>& conv, const Runtime& runtime, T* packed_w,
   tasks.panel_parts = {panels.parts, larger(1, smaller(panels.parts, ceil_div(wanted, tasks.pixel_parts.parts)))};
   run_tasks(runtime, work > 1e6, images * conv.groups * tasks.pixel_parts.parts * tasks.panel_parts.parts,
             direct_task<T>, &tasks);
-  *failed |= tasks.failed;
-}
-
-template <class T>
-int64_t direct_forward(const Correlation<T>& conv, const Runtime& runtime) {
-  T* const packed = static_cast<T*>(runtime.scratch(0, conv.groups * conv.w_group * int64_t(sizeof(T))));
-  if (!packed) return kOutOfMemory;
-  bool failed = false;
-  direct_run(conv, runtime, packed, &failed);
-  return failed ? int64_t(kOutOfMemory) : int64_t(kOk);
-}
-
-// Every phase of the stride in turn; phases without taps receive the bias alone.
-template <class T>
-int64_t direct_input_grad(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
-  T* const packed = static_cast<T*>(runtime.scratch(0, conv_w(s).high * int64_t(sizeof(T))));
-  if (!packed) return kOutOfMemory;
-  bool failed = false;
-  int64_t phase[kSpatial];
-  for (phase[0] = 0; phase[0] < smaller(s.stride[0], s.in[0]); phase[0]++)
-    for (phase[1] = 0; phase[1] < smaller(s.stride[1], s.in[1]); phase[1]++)
-      for (phase[2] = 0; phase[2] < smaller(s.stride[2], s.in[2]); phase[2]++)
-        direct_run(input_grad_correlation<T>(s, operands, phase), runtime, packed, &failed);
-  return failed ? int64_t(kOutOfMemory) : int64_t(kOk);
+  return tasks.failed ? int64_t(kOutOfMemory) : int64_t(kOk);
 }
 
 }  // namespace

@@ -63,6 +63,12 @@ struct Correlation {
   int64_t x_image() const { return groups * in_channels * x_plane(); }
   int64_t y_image() const { return groups * out_channels * y_plane(); }
   bool dense() const { return axis[0].spread == 1 && axis[1].spread == 1 && axis[2].spread == 1; }
+  // Every output reads the pixel at its own place.
+  bool pointwise() const {
+    bool same = taps() == 1;
+    for (const Axis& a : axis) same = same && a.step == 1 && a.offset == 0 && a.spread == 1 && a.source == a.count;
+    return same;
+  }
   double operations() const {
     return 2.0 * double(batch) * double(groups) * double(in_channels) * double(out_channels) * double(taps()) *
            double(pixels());

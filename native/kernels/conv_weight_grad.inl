@@ -25,7 +25,8 @@ struct WeightGrad {
   int64_t rows, rows_per_block;       // all images' rows of outputs (times parts)
   Split unit_parts;                   // of the register tiles of a panel of output channels
   int64_t chunk_first, chunk_blocks;  // blocks [chunk_first, + chunk_blocks) are packed
-  bool padded;
+  bool padded, packed;                // the ways to read x: a padded copy, packed tiles, or (neither) as it lies
+  bool swapped;                       // x and dy have changed places: sums are those of dw transposed
   int64_t padded_size[kSpatial], first_image;  // of the padded copy
   T *packed_dy, *padded_x, *sums, *bias_sums;
   bool failed;
@@ -91,6 +92,71 @@ void pad_task(void* state, int64_t index) {
       for (int64_t w = low; w < high; w++) to[w] = from[w];
       for (int64_t w = larger(low, high); w < width; w++) to[w] = 0;
     }
+}
+
+// One tap of one panel of input channels, packed as [pixel][rows], with all panels of output channels.
+template <class T>
+void packed_weight_grad_task(void* state, int64_t index) {
+  auto& grad = *static_cast<WeightGrad<T>*>(state);
+  const ConvSizes& s = *grad.sizes;
+  constexpr int kLanes = Simd<T>::lanes;
+  const Split tile_rows = row_panels<T>(grad.channels);
+  const int64_t tap = index / tile_rows.parts % grad.taps, group = index / tile_rows.parts / grad.taps;
+  const int64_t first = tile_rows.start(index % tile_rows.parts), rows = tile_rows.size(index % tile_rows.parts);
+  const int64_t tw = tap % s.kernel[2], th = tap / s.kernel[2] % s.kernel[1], td = tap / s.kernel[2] / s.kernel[1];
+  const int64_t plane = volume(s.in), start = tw * s.dilation[2] - s.pad[2];
+  const ValidOutputs valid = valid_outputs(s.out[2], s.stride[2], start, s.in[2]);
+  T* const packed =
+      static_cast<T*>(grad.runtime->scratch(4, grad.rows_per_block * grad.parts.size(0) * rows * int64_t(sizeof(T))));
+  if (!packed) {
+    grad.failed = true;
+    return;
+  }
+  const typename Simd<T>::I steps = lane_numbers<T>() * lane_index<T>(plane);
+  const int64_t chunk_pixel = grad.pixel(grad.row_of_block(grad.chunk_first));
+  for (int64_t block = grad.chunk_first; block < grad.chunk_first + grad.chunk_blocks; block++) {
+    T* to = packed;
+    for (int64_t row = grad.row_of_block(block); row < grad.row_of_block(block + 1); row++) {
+      const int64_t part = row % grad.parts.parts, line = row / grad.parts.parts;
+      const int64_t qh = line % s.out[1], qd = line / s.out[1] % s.out[0], image = line / s.out[1] / s.out[0];
+      const int64_t pd = qd * s.stride[0] - s.pad[0] + td * s.dilation[0];
+      const int64_t ph = qh * s.stride[1] - s.pad[1] + th * s.dilation[1];
+      const bool there = pd >= 0 && pd < s.in[0] && ph >= 0 && ph < s.in[1];
+      const int64_t begin = grad.parts.start(part), end = begin + grad.parts.size(part);
+      const int64_t low = there ? smaller(larger(valid.low, begin), end) : end;
+      const int64_t high = there ? larger(smaller(valid.high, end), low) : end;
+      const T* const x =
+          grad.x + ((image * s.groups + group) * grad.channels + first) * plane + (pd * s.in[1] + ph) * s.in[2] + start;
+      for (int64_t i = 0; i < (low - begin) * rows; i++) to[i] = 0;
+      to += (low - begin) * rows;
+      if (s.stride[2] == 1) {
+        transpose_matrix<T>(x + low, plane, rows, high - low, to, rows, rows);
+        to += (high - low) * rows;
+      } else {
+        for (int64_t q = low; q < high; q++, to += rows)
+          for (int64_t r = 0; r < rows; r += kLanes) {
+            const T* const from = x + q * s.stride[2] + r * plane;
+            if (rows - r >= kLanes)
+              store(to + r, gather(from, steps));
+            else
+              store_partial(to + r, gather_masked(from, steps, lane_numbers<T>() < lane_index<T>(rows - r)),
+                            int(rows - r));
+          }
+      }
+      for (int64_t i = 0; i < (end - high) * rows; i++) to[i] = 0;
+      to += (end - high) * rows;
+    }
+    const int64_t pixel = grad.pixel(grad.row_of_block(block)),
+                  depth = grad.pixel(grad.row_of_block(block + 1)) - pixel;
+    for (int64_t k_panel = 0; k_panel < grad.k_panels; k_panel++) {
+      const int64_t count = grad.k_count(k_panel), width = panel_width<T>(count);
+      T* const sums =
+          grad.sums + (((group * grad.k_panels + k_panel) * grad.channels + first) * grad.taps + tap) * kTileColumns<T>;
+      const int64_t stride = grad.taps * kTileColumns<T>;
+      find_packed_tile<T>(rows, count)(depth, packed, grad.dy_panel(group, k_panel) + (pixel - chunk_pixel) * width,
+                                       width, {sums, stride, width, block > 0 ? sums : nullptr, stride});
+    }
+  }
 }
 
 // A part of the register tiles of one panel of output channels, over all blocks of the chunk.
@@ -170,8 +236,14 @@ void store_dw_task(void* state, int64_t index) {
   auto& grad = *static_cast<WeightGrad<T>*>(state);
   const int64_t k_panel = index % grad.k_panels, group = index / grad.k_panels;
   const int64_t first = group * grad.outputs + k_panel * kTileColumns<T>, terms = grad.channels * grad.taps;
-  transpose_matrix<T>(grad.sums + index * terms * kTileColumns<T>, kTileColumns<T>, terms, grad.k_count(k_panel),
-                      grad.dw + first * terms, terms, terms);
+  const T* const sums = grad.sums + index * terms * kTileColumns<T>;
+  if (grad.swapped) {
+    const int64_t column = k_panel * kTileColumns<T>, count = grad.k_count(k_panel);
+    copy_rows<T>(sums, kTileColumns<T>, terms, count, grad.dw + group * terms * grad.outputs + column, grad.outputs,
+                 count);
+    return;
+  }
+  transpose_matrix<T>(sums, kTileColumns<T>, terms, grad.k_count(k_panel), grad.dw + first * terms, terms, terms);
   if (!grad.dbias) return;
   for (int64_t k = 0; k < grad.k_count(k_panel); k++) {
     T sum = 0;
@@ -182,7 +254,8 @@ void store_dw_task(void* state, int64_t index) {
 }
 
 template <class T>
-int64_t direct_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
+int64_t direct_weight_grad(const ConvSizes& sizes, const Runtime& runtime, void* const* operands) {
+  ConvSizes s = sizes;
   WeightGrad<T> grad = {};
   grad.runtime = &runtime;
   grad.sizes = &s;
@@ -190,21 +263,38 @@ int64_t direct_weight_grad(const ConvSizes& s, const Runtime& runtime, void* con
   grad.dy = static_cast<const T*>(operands[1]);
   grad.dw = static_cast<T*>(operands[2]);
   grad.dbias = static_cast<T*>(operands[3]);
+  bool pointwise = volume(s.kernel) == 1;
+  for (int d = 0; d < kSpatial; d++) pointwise = pointwise && s.stride[d] == 1 && s.pad[d] == 0 && s.in[d] == s.out[d];
+  T* const separate_dbias = pointwise && s.in_channels < s.out_channels ? grad.dbias : nullptr;
+  if (pointwise) {
+    s.in[2] = s.out[2] = volume(s.in);
+    s.in[0] = s.in[1] = s.out[0] = s.out[1] = 1;
+    if (s.in_channels < s.out_channels) {
+      grad.swapped = true;
+      grad.dbias = nullptr;
+      s.in_channels = sizes.out_channels;
+      s.out_channels = sizes.in_channels;
+      grad.x = static_cast<const T*>(operands[1]);
+      grad.dy = static_cast<const T*>(operands[0]);
+    }
+  }
   grad.channels = s.in_channels / s.groups;
   grad.outputs = s.out_channels / s.groups;
   grad.taps = volume(s.kernel);
   const int64_t pixels = s.batch * volume(s.out), terms = grad.channels * grad.taps;
   if (pixels == 0) {
+    T* const dbias = static_cast<T*>(operands[3]);
     for (int64_t i = 0; i < s.out_channels * terms; i++) grad.dw[i] = 0;
-    for (int64_t i = 0; grad.dbias && i < s.out_channels; i++) grad.dbias[i] = 0;
+    for (int64_t i = 0; dbias && i < sizes.out_channels; i++) dbias[i] = 0;
     return kOk;
   }
   if (s.out_channels * terms == 0) return kOk;
   grad.k_panels = ceil_div(grad.outputs, kTileColumns<T>);
-  grad.parts = split_evenly(s.out[2], 1024);
+  grad.parts = split_evenly(s.out[2], 512);
   grad.rows = pixels / s.out[2] * grad.parts.parts;
-  grad.rows_per_block = larger(1, 1024 / grad.parts.size(0));
+  grad.rows_per_block = larger(1, 512 / grad.parts.size(0));
   grad.padded = grad.channels < 8 && grad.taps > 1;
+  grad.packed = !grad.padded && grad.outputs >= 128;
   int64_t padded_plane = 0;
   for (int d = 0; d < kSpatial; d++)
     grad.padded_size[d] = (s.out[d] - 1) * s.stride[d] + (s.kernel[d] - 1) * s.dilation[d] + 1;
@@ -232,9 +322,17 @@ int64_t direct_weight_grad(const ConvSizes& s, const Runtime& runtime, void* con
       const int64_t last_image = (grad.row_of_block(grad.chunk_first + grad.chunk_blocks) - 1) / rows_an_image;
       run_tasks(runtime, worth, (last_image - grad.first_image + 1) * s.in_channels, pad_task<T>, &grad);
     }
-    run_tasks(runtime, worth, s.groups * grad.k_panels * grad.unit_parts.parts, weight_grad_task<T>, &grad);
+    if (grad.packed)
+      run_tasks(runtime, worth, s.groups * units, packed_weight_grad_task<T>, &grad);
+    else
+      run_tasks(runtime, worth, s.groups * grad.k_panels * grad.unit_parts.parts, weight_grad_task<T>, &grad);
   }
   run_tasks(runtime, worth, s.groups * grad.k_panels, store_dw_task<T>, &grad);
+  for (int64_t k = 0; separate_dbias && k < sizes.out_channels; k++) {
+    T sum = 0;
+    for (int64_t n = 0; n < s.batch; n++) sum += sum_lanes(grad.x + (n * sizes.out_channels + k) * s.in[2], s.in[2]);
+    separate_dbias[k] = sum;
+  }
   return grad.failed ? int64_t(kOutOfMemory) : int64_t(kOk);
 }
 

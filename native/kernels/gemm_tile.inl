@@ -134,6 +134,31 @@ template <class T, int kRows, int kVectors>
   end_tile<T, kRows, kVectors>(sums, end);
 }
 
+// The same with row k of b at b + offset[k].
+template <class T, int kRows, int kVectors>
+[[gnu::noinline]] void offset_tile(int64_t depth, const T* a, const T* b, const int64_t* offset,
+                                   const TileEnd<T>& end) {
+  typename Simd<T>::V sums[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; v++) sums[m][v] = splat<T>(0);
+  for (int64_t k = 0; k < depth; k++) {
+    typename Simd<T>::V row[kVectors];
+    const T* const from = b + offset[k];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; v++) row[v] = load(from + v * Simd<T>::lanes);
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; m++) {
+      const auto factor = set1(a[m]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
+    }
+    a += kRows;
+  }
+  end_tile<T, kRows, kVectors>(sums, end);
+}
+
 // a where it lies: element k of a segment of row m at a + segment.a + row_offset[m] + k * a_stride, its partner of b at
 // b + segment.b + k * b_stride. Segments are the rows of an image, the taps of a filter, or a single one.
 struct Segment {
@@ -187,6 +212,13 @@ struct Tiles {
       if (rows < kRows) return find_packed<kRows - 1>(rows, narrow);
     return narrow ? packed_tile<T, kRows, 1> : packed_tile<T, kRows, Simd<T>::tile_vectors>;
   }
+  using Offset = void (*)(int64_t, const T*, const T*, const int64_t*, const TileEnd<T>&);
+  template <int kRows>
+  static Offset find_offset(int64_t rows, bool narrow) {
+    if constexpr (kRows > 1)
+      if (rows < kRows) return find_offset<kRows - 1>(rows, narrow);
+    return narrow ? offset_tile<T, kRows, 1> : offset_tile<T, kRows, Simd<T>::tile_vectors>;
+  }
   template <int kRows>
   static Unpacked find_strided(int64_t rows, bool narrow) {
     if constexpr (kRows > 1)
@@ -197,6 +229,10 @@ struct Tiles {
 template <class T>
 typename Tiles<T>::Packed find_packed_tile(int64_t rows, int64_t columns) {
   return Tiles<T>::template find_packed<Simd<T>::tile_rows>(rows, columns <= Simd<T>::lanes);
+}
+template <class T>
+typename Tiles<T>::Offset find_offset_tile(int64_t rows, int64_t columns) {
+  return Tiles<T>::template find_offset<Simd<T>::tile_rows>(rows, columns <= Simd<T>::lanes);
 }
 template <class T>
 typename Tiles<T>::Unpacked find_strided_tile(int64_t rows, int64_t columns) {

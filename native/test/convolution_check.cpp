@@ -230,6 +230,8 @@ ConvSizes random_conv() {
   s.out_channels = s.groups * random_in(1, most);
   if (kind == 0) s.groups = s.in_channels = random_in(1, 40), s.out_channels = s.groups * random_in(1, 2);  // depthwise
   if (chance(0.25)) s.batch = random_in(1, 9);
+  const bool many = kind != 0 && chance(0.1);  // output channels
+  if (many) s.out_channels = s.groups * random_in(100, 200);
   const int dims = chance(0.75) ? 2 : chance(0.5) ? 1 : 3;
   const int64_t square = random_in(1, 5);
   const bool plain = chance(0.5);
@@ -245,7 +247,7 @@ ConvSizes random_conv() {
     s.pad[d] = kind < 5 && chance(0.6) ? 1 : random_in(0, s.kernel[d]);
     const int64_t after = plain ? s.pad[d] : random_in(0, s.kernel[d]);
     const int64_t least = std::max<int64_t>(1, reach - s.pad[d] - after);
-    s.in[d] = random_in(least, std::max<int64_t>(least, dims == 3 ? 9 : dims == 1 ? 120 : 30));
+    s.in[d] = random_in(least, std::max<int64_t>(least, dims == 3 ? 9 : dims == 1 ? 120 : many ? 9 : 30));
     s.out[d] = (s.in[d] + s.pad[d] + after - reach) / s.stride[d] + 1;
   }
   s.activation = random_in(0, 2);
