@@ -13,9 +13,8 @@ function corr2dLoops(X, K) {
   const Y = zeros([X.size(0) - h + 1, X.size(1) - w + 1]);
   for (let i = 0; i < Y.size(0); i++) {
     for (let j = 0; j < Y.size(1); j++) {
-      const window = X.narrow(0, i, h).narrow(1, j, w);
-      // Y.select(0, i).select(0, j) is a view of one element of Y; copy_ writes into Y's memory: Y[i, j] = ...
-      Y.select(0, i).select(0, j).copy_(window.mul(K).sum());
+      const window = X.get([i, i + h], [j, j + w]);
+      Y.set([i, j], window.mul(K).sum()); // Y[i, j] = ..., in place
     }
   }
   return Y;

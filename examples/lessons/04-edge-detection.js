@@ -4,7 +4,7 @@ import { corr2d, ones, tensor } from "xcorr";
 
 // White (1) with a black (0) band: columns 2 to 5.
 const X = ones([6, 8]);
-X.narrow(1, 2, 4).fill_(0);
+X.set(["...", [2, 6]], 0);
 console.log(`X:\n${X}`);
 
 // Each output is a pixel minus its right neighbour: 0 where they are alike.

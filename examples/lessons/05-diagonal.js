@@ -1,6 +1,6 @@
 // @ts-check
 // Lesson 5: a diagonal line, the kernel K, the transposed image and the transposed kernel.
-import { corr2d, equal, eye, tensor, zeros } from "xcorr";
+import { corr2d, equal, eye, ones, tensor, tril } from "xcorr";
 
 const X = eye(8); // ones on the diagonal
 const K = tensor([[1, -1]]);
@@ -14,8 +14,7 @@ console.log(`corr2d(X, K.T):\n${corr2d(X, K.T)}`);
 console.log(`its transpose is corr2d(X, K): ${equal(corr2d(X, K.T).T, corr2d(X, K))}`);
 
 // A line has two sides. A step has one: white below the diagonal, black above. Now the direction shows.
-const step = zeros([8, 8]);
-for (let i = 0; i < 8; i++) step.select(0, i).narrow(0, 0, i + 1).fill_(1); // biome-ignore format: one line
+const step = tril(ones([8, 8])); // the lower triangle of ones
 console.log(`step:\n${step}`);
 console.log(`corr2d(step, K), +1 from white to black:\n${corr2d(step, K)}`);
 console.log(`corr2d(step, K.T), -1 from black (above) to white (below):\n${corr2d(step, K.T)}`);

@@ -5,7 +5,7 @@ import { corr2d, nn, noGrad, ones, tensor } from "xcorr";
 // Lesson 4's image, and its edges as the target. A layer takes batches of images with channels:
 // [batch, channels, height, width], here 1 image with 1 channel.
 const image = ones([6, 8]);
-image.narrow(1, 2, 4).fill_(0);
+image.set(["...", [2, 6]], 0);
 const X = image.reshape([1, 1, 6, 8]);
 const Y = corr2d(image, tensor([[1, -1]])).reshape([1, 1, 6, 7]);
 

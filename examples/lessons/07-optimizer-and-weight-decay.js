@@ -3,7 +3,7 @@
 import { corr2d, nn, noGrad, ones, optim, tensor, train } from "xcorr";
 
 const image = ones([6, 8]);
-image.narrow(1, 2, 4).fill_(0);
+image.set(["...", [2, 6]], 0);
 const X = image.reshape([1, 1, 6, 8]);
 const Y = corr2d(image, tensor([[1, -1]])).reshape([1, 1, 6, 7]);
 

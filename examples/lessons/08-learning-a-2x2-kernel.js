@@ -4,7 +4,7 @@ import { conv2d, corr2d, manualSeed, noGrad, ones, randn, tensor } from "xcorr";
 
 // In float64, so that the digits are those of a calculation by hand.
 const image = ones([6, 8], { dtype: "float64" });
-image.narrow(1, 2, 4).fill_(0);
+image.set(["...", [2, 6]], 0);
 const X = image.reshape([1, 1, 6, 8]);
 // A kernel 2 high gives 5 rows instead of 6. All rows of the edges are alike, so any five will do as the target.
 const edges = corr2d(image, tensor([[1, -1]], { dtype: "float64" }));

@@ -48,7 +48,25 @@ const edges = repeated(6, [0, 1, 0, 0, 0, -1, 0]);
 /** The identity of size 8 correlated with [[1, -1]]: 1 on the diagonal, -1 below it. */
 const line = made(8, 7, (i, j) => (i === j ? 1 : i === j + 1 ? -1 : 0));
 
-export const expected: Readonly<Record<string, readonly string[]>> = {
+/** Windows 3 x 3 x 3 of the image whose element i is i % 7 - 3, channel by channel, row by row. */
+const firstWindow = "-3,-2,-1,2,3,-3,0,1,2,1,2,3,-1,0,1,-3,-2,-1,-2,-1,0,3,-3,-2,1,2,3";
+const lastWindow = "2,3,-3,0,1,2,-2,-1,0,-1,0,1,-3,-2,-1,2,3,-3,3,-3,-2,1,2,3,-1,0,1";
+
+/** X correlated with K, and X convolved with K, wherever they overlap: X is 0 to 8, K [[0, 1], [2, 3]]. */
+const fullCorrelation = matrix([
+  [0, 3, 8, 4],
+  [9, 19, 25, 10],
+  [21, 37, 43, 16],
+  [6, 7, 8, 0],
+]);
+const fullConvolution = matrix([
+  [0, 0, 1, 2],
+  [0, 5, 11, 11],
+  [6, 23, 29, 23],
+  [12, 32, 37, 24],
+]);
+
+export const expected: Readonly<Record<string, readonly (string | RegExp)[]>> = {
   "01-cross-correlation": [`by hand: ${first}`, `by op: ${first}`, "give [5, 8]", `with bias 1: ${firstWithBias}`],
   "02-two-loops-differentiated": [
     `Y by loops: ${first}`,
@@ -123,5 +141,154 @@ export const expected: Readonly<Record<string, readonly string[]>> = {
     "start [[0.1,0.2],[0.3,0.4]], lr 0.03: losses 24.6, 51.936, 200.31, ...",
     "after 10 steps: loss 3276800, kernel [256.4, 255.4, 256.6, 255.6]",
     "after 800 steps: loss 0, kernel [1, -1, 0, 0]",
+  ],
+  "09-padding-and-stride": [
+    fullCorrelation,
+    matrix([
+      [0, 8],
+      [21, 43],
+    ]),
+    "[8,8], kernel [3,3], padding [1,1], stride [1,1]: [8,8]",
+    "[8,8], kernel [5,3], padding [2,1], stride [1,1]: [8,8]",
+    "[8,8], kernel [3,3], padding [1,1], stride [2,2]: [4,4]",
+    "[8,8], kernel [3,5], padding [0,1], stride [3,4]: [2,2]",
+    "kernel 2, padding 0: [2,2]",
+    "kernel 2, padding 1: [4,4]",
+    matrix([
+      [19, 25, 10],
+      [37, 43, 16],
+      [7, 8, 0],
+    ]),
+  ],
+  "10-matrix-multiplication": [
+    "columns [27,9]",
+    `the first window: ${firstWindow}`,
+    `the last window: ${lastWindow}`,
+    matrix([
+      [16, 20, 31],
+      [-20, -23, 16],
+      [-14, -3, -20],
+    ]),
+    matrix([
+      [-12, -25, 4],
+      [-14, 1, -12],
+      [12, 20, -14],
+    ]),
+    matrix([
+      [-1, 1, -4],
+      [2, 4, -1],
+      [-2, 0, 2],
+    ]),
+    matrix([
+      [-2, -2, 0, 2, 2],
+      [-3, -2, -2, 1, 0],
+      [-3, 0, -1, 2, -1],
+      [-1, 2, -1, 0, -3],
+      [0, 2, 1, 1, -1],
+    ]),
+    "conv2d gives the same gradients",
+    matrix([
+      [4, -11, -7],
+      [5, -23, 6],
+      [6, 20, -1],
+    ]),
+  ],
+  "11-toeplitz-matrix": [
+    matrix(made(4, 5, (i, j) => (j === i ? 1 : j === i + 1 ? -1 : 0))),
+    "0 1 0 2 3 0 0 0 0",
+    "0 0 1 0 2 3 0 0 0",
+    "0 0 0 0 1 0 2 3 0",
+    "0 0 0 0 0 1 0 2 3",
+    "matrix times image: 19,25,37,43",
+    // Full convolution of [[19, 25], [37, 43]] with [[0, 1], [2, 3]].
+    "the transposed matrix times that: 0,19,25,38,144,118,74,197,129",
+    "16 of 36 entries are taps of the kernel, 4 of them different",
+  ],
+  "12-fully-connected-edges": [
+    matrix(edges),
+    "2016 weights, of which 84 are not 0; the kernel has 2",
+    "from one image: loss 0.0000",
+    "convolution, shifted image, a row: 0,0,1,0,0,0,-1",
+    // The weights become edges times image / 24, and 18 of the 24 white pixels are white in the shifted image too.
+    /the layer, shifted image, a row: -?0\.00,0\.75,-?0\.00,-?0\.00,-?0\.00,-0\.75,-?0\.00/,
+    "from 200 images: loss 0.0000, largest error on new images 0.00",
+  ],
+  "13-one-by-one": [
+    ...[0, 0, 1, 2].map((o) =>
+      // Channel o has kernels larger by o, so its results are larger by o times the windows' sums.
+      matrix([
+        [56 + 20 * o, 72 + 28 * o],
+        [104 + 44 * o, 120 + 52 * o],
+      ]),
+    ),
+    "channel 0: Tensor([[-0.5000, 2.5000], [3.5000, 6.5000]], [2, 2], float32)",
+    "channel 1: Tensor([[2, 2], [6, 6]], [2, 2], float32)",
+    "Tensor([[-0.5000, 2], [2.5000, 2], [3.5000, 6], [6.5000, 6]], [4, 2], float32)",
+  ],
+  "14-error-messages": [
+    "ShapeError: corr2d: X must be a matrix, but it is [1, 1, 6, 8]; use conv2d for batches, or X.squeeze() for one image",
+    "ShapeError: conv2d: x must be [channels, height, width] or [batch, channels, height, width], but it is [6, 8]",
+    "ArgumentError: corr2d: K must be a tensor, got undefined",
+    "ShapeError: conv2d: padded input 6 = 6 + 2*0 is smaller than the dilated kernel 7",
+    "ShapeError: conv2d: weight [6, 3, 3, 3] with groups 1 takes 3 input channels, but x [1, 1, 6, 8] has 1",
+    "DTypeError: conv2d: x [1, 1, 6, 8] uint8 must be float32 or float64",
+    "DTypeError: conv2d: x [1, 1, 6, 8] float32 and weight [1, 1, 2, 2] float64 must have the same dtype",
+    'ArgumentError: conv2d: there is no option "pading"; did you mean "padding"?',
+    "ShapeError: sub: shapes [6, 7] and [6, 8] do not broadcast",
+    "GradientError: sub_: a leaf that requires gradients cannot be changed in place while recording; do it inside noGrad()",
+    "GradientError: backward of exp needs output 0 of exp",
+    "GradientError: backward: the gradient of a tensor [1, 2] must be given",
+    "GradientError: backward: the tensor [] float32 does not require gradients",
+    "GradientError: backward reached exp a second time",
+  ],
+  "15-hand-designed-kernels": [
+    "[1, -2, 1] on x^2: 2,2,2,2,2",
+    "[1, -2, 1] on x^3: 6,12,18,24,30",
+    "[-1, 0, 1] / 2 on x^2: 2,4,6,8,10",
+    "degree 0: [1] on x^0: 1,1,1,1,1,1,1,1",
+    "degree 1: [-1,1] on x^1: 1,1,1,1,1,1,1",
+    "degree 2: [1,-2,1] on x^2: 2,2,2,2,2,2",
+    "degree 3: [-1,3,-3,1] on x^3: 6,6,6,6,6",
+    "degree 4: [1,-4,6,-4,1] on x^4: 24,24,24,24",
+    "degree 5: [-1,5,-10,10,-5,1] on x^5: 120,120,120",
+    // The sum counts the first and the last value in full instead of half, so it errs by at most their mean times dx = 0.01.
+    "integral of cos against sin: largest error 0.010",
+    "sums of 3,1,4,1,5: 3,4,8,9,14",
+    "their differences: 3,1,4,1,5",
+    matrix(made(3, 3, () => 6)),
+    matrix(made(3, 3, () => 8)),
+    matrix(made(3, 3, () => 80)),
+  ],
+  "16-true-convolution": [
+    first,
+    matrix([
+      [5, 11],
+      [23, 29],
+    ]),
+    fullConvolution,
+    "K * X is the same: true",
+    fullCorrelation,
+    "of K with X it is the same backwards: true",
+    "1,2,3 * 0,1,0.5 = 0,1,2.5,4,1.5",
+    "correlation: 0.5,2,3.5,3,0, the other way round: 0,3,3.5,2,0.5",
+    matrix([
+      [0, 1, -1],
+      [2, 1, -1],
+      [0, 4, 6],
+    ]),
+    "(X * K) * H = X * (K * H): true",
+    "a transposed convolution is X * K: true",
+  ],
+  "17-translation-equivariance": [
+    "convolution, input shifted by 1: distance 0.00",
+    "max pooling, stride 1, input shifted by 1: distance 0.00",
+    // Unrelated windows of noise are the square root of 2 apart; maxima of overlapping windows less.
+    /stride 2, compared unshifted, input shifted by 1: distance 1\.[3-6]/,
+    /stride 2, compared shifted by 1, input shifted by 1: distance 1\.[3-6]/,
+    "stride 2, compared shifted by 1, input shifted by 2: distance 0.00",
+    /max pooling, stride 2, compared unshifted, input shifted by 1: distance 0\.[4-9]/,
+    /convolution with padding 1, input shifted by 1: distance 0\.[0-3](?!0)/,
+    "band: 1,1,0,0,0,0,1,1 gives 0,0,0,0",
+    "shifted: 1,1,1,0,0,0,0,1 gives 0,1,0,-1",
   ],
 };
