@@ -736,6 +736,21 @@ const refused: readonly (readonly [what: string, call: () => unknown, kind: type
 ];
 
 describe("what cannot be computed", () => {
+  it("does not compile either, where an option is misspelt or a result is not what was asked for", () => {
+    const [x, weight] = [x4(), w4()];
+    // @ts-expect-error
+    expect(() => conv2d(x, weight, { strides: 2 })).toThrow(ArgumentError);
+    // @ts-expect-error
+    expect(() => conv2d(x, weight, { padding: "full" })).toThrow(ArgumentError);
+    // @ts-expect-error
+    expect(() => convTranspose2d(x, weight, { output_padding: 1 })).toThrow(ArgumentError);
+    // @ts-expect-error
+    expect(() => maxPool2d(x, 2, { ceil: true })).toThrow(ArgumentError);
+    const pair: [Tensor<"float64">, Tensor<"int32">] = maxPool2d(x, 2, { returnIndices: true });
+    const one: Tensor<"float64"> = maxPool2d(x, 2);
+    expect(pair[1].shape).toEqual(one.shape);
+  });
+
   it.each(refused)("is refused before anything happens: %s", (_what, call, kind, message) => {
     expect(call).toThrow(kind);
     expect(call).toThrow(message);

@@ -310,7 +310,12 @@ function aligned(capacity: number): Uint8Array {
       );
     }
   }
-  const all = new Uint8Array(buffer);
+  let all: Uint8Array;
+  try {
+    all = new Uint8Array(buffer);
+  } catch {
+    throw new MemoryLimitError(`a tensor of ${capacity} bytes is more than a typed array of this Node.js can hold`);
+  }
   const shift = (64 - (hooks?.misalignment(all) ?? 0)) % 64;
   return all.subarray(shift, shift + capacity);
 }

@@ -31,6 +31,19 @@ function outer(column: readonly number[], row: readonly number[], scale = 1): nu
   return column.map((c) => row.map((r) => c * r * scale));
 }
 
+/** Most taps of a filter whose size is given. */
+const mostTaps = 2 ** 20;
+
+function windowSize(call: string, size: unknown): [height: number, width: number] {
+  const [height, width] = perDimension(`filters.${call}`, "size", size, 2, 1) as [number, number];
+  if (height * width > mostTaps) {
+    throw new ArgumentError(
+      `filters.${call}: a filter may have at most ${mostTaps} taps, but ${height} * ${width} = ${height * width}`,
+    );
+  }
+  return [height, width];
+}
+
 /** Along which axis values change: "x" across columns (finds vertical edges), "y" across rows. */
 export type Axis = "x" | "y";
 
@@ -81,7 +94,7 @@ export function box<D extends FloatDType = "float32">(
   size: number | readonly number[] = 3,
   options: FilterOptions<D> = {},
 ): Tensor<D> {
-  const [height, width] = perDimension("filters.box", "size", size, 2, 1) as [number, number];
+  const [height, width] = windowSize("box", size);
   return made(
     "box",
     outer(new Array<number>(height).fill(1), new Array<number>(width).fill(1 / (height * width))),
@@ -99,7 +112,7 @@ export function gaussian<D extends FloatDType = "float32">(
   options: FilterOptions<D> = {},
 ): Tensor<D> {
   checkNumber("filters.gaussian", "sigma", sigma, Number.MIN_VALUE, 2 ** 20);
-  const taps = perDimension("filters.gaussian", "size", size ?? 2 * Math.ceil(3 * sigma) + 1, 2, 1);
+  const taps = windowSize("gaussian", size ?? 2 * Math.ceil(3 * sigma) + 1);
   const [column, row] = taps.map((n) => {
     const weights = Array.from({ length: n }, (_, i) => Math.exp(-((i - (n - 1) / 2) ** 2) / (2 * sigma * sigma)));
     const sum = weights.reduce((a, b) => a + b, 0);
