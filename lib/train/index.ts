@@ -1,1 +1,2 @@
+export * from "./checkpoint.js";
 export * from "./progress.js";

@@ -103,7 +103,9 @@ export function progress(options: ProgressOptions): Progress {
       if (clock.seconds - last < everySeconds && step < total) return;
       last = clock.seconds;
       const text = shown(values);
-      write.write(`${label} ${step}/${total} ${clock.rate(step)} ${unit}/s, ${clock.left(step)} left${text === "" ? "" : `, ${text}`}\n`);
+      write.write(
+        `${label} ${step}/${total} ${clock.rate(step)} ${unit}/s, ${clock.left(step)} left${text === "" ? "" : `, ${text}`}\n`,
+      );
     },
     stop() {},
   };
