@@ -4,13 +4,13 @@ import { checkInteger, checkOptions } from "../core/options.js";
 import { numel, type Shape } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import {
+  type AdaptiveMaxPoolOptions,
   adaptiveAvgPool1d,
   adaptiveAvgPool2d,
   adaptiveAvgPool3d,
   adaptiveMaxPool1d,
   adaptiveMaxPool2d,
   adaptiveMaxPool3d,
-  type AdaptiveMaxPoolOptions,
   type OutputSize,
 } from "../ops/adaptive_pool.js";
 import { checkFlag } from "../ops/pool_geometry.js";

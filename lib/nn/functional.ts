@@ -17,3 +17,4 @@ export { logSoftmax, softmax, softmin } from "../ops/softmax.js";
 export { fold, unfold } from "../ops/unfold.js";
 export * from "../ops/unpool.js";
 export { interpolate, upsample } from "../ops/upsample.js";
+export { localResponseNorm } from "./local_response_norm.js";

@@ -2,9 +2,9 @@
 export * from "./activation.js";
 export * from "./adaptive_pool.js";
 export {
-  Sequential,
   ModuleDict,
   ModuleList,
+  Sequential,
 } from "./container.js";
 export {
   Conv1d,
@@ -17,9 +17,15 @@ export {
 } from "./conv.js";
 export * from "./conv_transpose.js";
 export * from "./dropout.js";
+export * from "./embedding.js";
+export * as functional from "./functional.js";
+export { fuseConvBn } from "./fuse.js";
 export type { ForwardHook, ForwardPreHook, FullBackwardHook } from "./hooks.js";
 export * as init from "./init.js";
 export * from "./linear.js";
+export { LocalResponseNorm, type LocalResponseNormOptions } from "./local_response_norm.js";
+export * from "./loss.js";
+export * as models from "./models/index.js";
 export { Module } from "./module.js";
 export * from "./norm.js";
 export * from "./padding.js";
@@ -28,9 +34,4 @@ export * from "./pool.js";
 export * from "./shape.js";
 export type { LoadResult, StateDict } from "./state.js";
 export { Summary, type SummaryRow } from "./summary.js";
-export * from "./embedding.js";
-export * as functional from "./functional.js";
-export { fuseConvBn } from "./fuse.js";
-export * from "./loss.js";
-export * as models from "./models/index.js";
 export * as utils from "./utils.js";

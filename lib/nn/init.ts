@@ -5,8 +5,8 @@ import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkChoice, checkInteger, checkNumber, checkOptions } from "../core/options.js";
 import { describe, format, numel, type Shape } from "../core/shape.js";
 import { empty, isTensor, type Tensor } from "../core/tensor.js";
-import { copyInto, floating } from "../ops/kernel.js";
 import { fill_ } from "../ops/inplace.js";
+import { copyInto, floating } from "../ops/kernel.js";
 import { defaultGenerator, type Generator } from "../ops/random.js";
 
 /**

@@ -1,8 +1,8 @@
 import type { DType } from "../core/dtype.js";
 import type { Tensor } from "../core/tensor.js";
 import { type CrossEntropyLossOptions, crossEntropy, type Reduction } from "../ops/cross_entropy.js";
-import * as ops from "../ops/loss.js";
 import type { LossOptions } from "../ops/loss.js";
+import * as ops from "../ops/loss.js";
 import { Module } from "./module.js";
 
 /**

@@ -1,8 +1,8 @@
 import { unrecorded } from "../autograd/mode.js";
 import { ArgumentError, StateError } from "../core/errors.js";
+import { nearest } from "../core/options.js";
 import { describe, format, sameShape } from "../core/shape.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
-import { nearest } from "../core/options.js";
 import { copy_ } from "../ops/inplace.js";
 import { detach } from "../ops/view.js";
 import type { Module } from "./module.js";
