@@ -22,16 +22,17 @@ template <int operands>
 [[gnu::noinline]] void walk_blocks_of(const Runtime& runtime, const Walk<operands>& w,
                                       Reference<const Block<operands>&> body) {
   const int64_t last = w.rank - 1, count = w.shape[last];
+  const auto call_body = [&](const Block<operands>& b) __attribute__((noinline)) { body(b); };
   bool contiguous = true;
   for (int o = 0; o < operands; o++) contiguous = contiguous && w.stride[o][last] == 1;
   if (count >= 64 || w.rank == 1) {
     walk_rows(runtime, w, [&](const int64_t* offset, int64_t columns) {
       Block<operands> b = {w, 1, columns, {}};
       for (int o = 0; o < operands; o++) b.start.offset[o] = offset[o];
-      if (contiguous) return body(b);
+      if (contiguous) return call_body(b);
       for (int64_t done = 0; done < columns; done += kBlockElements) {
         b.columns = columns - done < kBlockElements ? columns - done : kBlockElements;
-        body(b);
+        call_body(b);
         for (int o = 0; o < operands; o++) b.start.offset[o] += b.columns * w.stride[o][last];
       }
     });
@@ -43,7 +44,7 @@ template <int operands>
   run_ranges(runtime, rows, count, group, [&](int64_t first, int64_t end) {
     for (int64_t r = first; r < end; r += group) {
       const int64_t here = end - r < group ? end - r : group;
-      body(Block<operands>{w, here, count, Position<operands>::at_row(w, r)});
+      call_body(Block<operands>{w, here, count, Position<operands>::at_row(w, r)});
     }
   });
 }
@@ -129,7 +130,10 @@ struct BinaryCall {
         const bool full = n >= lanes;
         const auto v = f(full ? load(from_a + i) : load_partial(from_a + i, int(n)),
                          full ? load(from_b + i) : load_partial(from_b + i, int(n)));
-        if (full) store(to + i, v); else store_partial(to + i, v, int(n));
+        if (full)
+          store(to + i, v);
+        else
+          store_partial(to + i, v, int(n));
       }
     });
   }
@@ -163,22 +167,35 @@ void binary_float64(const BinaryCall<T, T>& call) {
   using V = VectorF64;
   const V p0 = set1(call.s.p0), p1 = set1(call.s.p1), zero = set1(0.0), one = set1(1.0);
   switch (call.s.op) {
-    case binary::pow: return call.float64([](V a, V b) { return pow(a, b); });
-    case binary::atan2: return call.float64([](V a, V b) { return atan2(a, b); });
-    case binary::fmod: return call.float64([](V a, V b) { return fmod(a, b); });
-    case binary::remainder: return call.float64([](V a, V b) { return remainder(a, b); });
+    case binary::pow:
+      return call.float64([](V a, V b) { return pow(a, b); });
+    case binary::atan2:
+      return call.float64([](V a, V b) { return atan2(a, b); });
+    case binary::fmod:
+      return call.float64([](V a, V b) { return fmod(a, b); });
+    case binary::remainder:
+      return call.float64([](V a, V b) { return remainder(a, b); });
   }
   if constexpr (__is_same(T, int32_t)) {
     switch (call.s.op) {
-      case binary::leaky_relu_grad: return call.float64([=](V dy, V x) { return select(x > zero, dy, dy * p0); });
-      case binary::elu_grad: return call.float64([=](V dy, V x) { return dy * elu_slope(x, p0); });
-      case binary::gelu_grad: return call.float64([](V dy, V x) { return dy * gelu_slope(x); });
-      case binary::gelu_tanh_grad: return call.float64([](V dy, V x) { return dy * gelu_tanh_slope(x); });
-      case binary::silu_grad: return call.float64([](V dy, V x) { return dy * silu_slope(x); });
-      case binary::sigmoid_grad: return call.float64([=](V dy, V y) { return dy * (y * (one - y)); });
-      case binary::tanh_grad: return call.float64([=](V dy, V y) { return dy * (one - y * y); });
-      case binary::softplus_grad: return call.float64([=](V dy, V x) { return dy * softplus_slope(x, p0, p1); });
-      case binary::clamp_grad: return call.float64([=](V dy, V x) { return select((x >= p0) & (x <= p1), dy, zero); });
+      case binary::leaky_relu_grad:
+        return call.float64([=](V dy, V x) { return select(x > zero, dy, dy * p0); });
+      case binary::elu_grad:
+        return call.float64([=](V dy, V x) { return dy * elu_slope(x, p0); });
+      case binary::gelu_grad:
+        return call.float64([](V dy, V x) { return dy * gelu_slope(x); });
+      case binary::gelu_tanh_grad:
+        return call.float64([](V dy, V x) { return dy * gelu_tanh_slope(x); });
+      case binary::silu_grad:
+        return call.float64([](V dy, V x) { return dy * silu_slope(x); });
+      case binary::sigmoid_grad:
+        return call.float64([=](V dy, V y) { return dy * (y * (one - y)); });
+      case binary::tanh_grad:
+        return call.float64([=](V dy, V y) { return dy * (one - y * y); });
+      case binary::softplus_grad:
+        return call.float64([=](V dy, V x) { return dy * softplus_slope(x, p0, p1); });
+      case binary::clamp_grad:
+        return call.float64([=](V dy, V x) { return select((x >= p0) & (x <= p1), dy, zero); });
       case binary::hard_sigmoid_grad:
         return call.float64([=](V dy, V x) { return select(abs(x) < set1(3.0), dy / set1(6.0), zero); });
       case binary::hard_swish_grad:
@@ -196,22 +213,38 @@ void binary_floating(const BinaryCall<T, T>& call) {
   const V zero = number<V>(0), one = number<V>(1), three = number<V>(3);
   const V p0 = number<V>(call.s.p0), p1 = number<V>(call.s.p1);
   switch (call.s.op) {
-    case binary::add: return call.vectors([](V a, V b) { return a + b; });
-    case binary::sub: return call.vectors([](V a, V b) { return a - b; });
-    case binary::mul: return call.vectors([](V a, V b) { return a * b; });
-    case binary::div: return call.vectors([](V a, V b) { return a / b; });
-    case binary::maximum: return call.vectors([](V a, V b) { return select(a == a, max(a, b), a); });
-    case binary::minimum: return call.vectors([](V a, V b) { return select(a == a, min(a, b), a); });
-    case binary::relu_grad: return call.vectors([=](V dy, V y) { return select(y > zero, dy, zero); });
-    case binary::leaky_relu_grad: return call.vectors([=](V dy, V x) { return select(x > zero, dy, dy * p0); });
-    case binary::elu_grad: return call.vectors([=](V dy, V x) { return dy * elu_slope(x, p0); });
-    case binary::gelu_grad: return call.vectors([](V dy, V x) { return dy * gelu_slope(x); });
-    case binary::gelu_tanh_grad: return call.vectors([](V dy, V x) { return dy * gelu_tanh_slope(x); });
-    case binary::silu_grad: return call.vectors([](V dy, V x) { return dy * silu_slope(x); });
-    case binary::sigmoid_grad: return call.vectors([=](V dy, V y) { return dy * (y * (one - y)); });
-    case binary::tanh_grad: return call.vectors([=](V dy, V y) { return dy * (one - y * y); });
-    case binary::softplus_grad: return call.vectors([=](V dy, V x) { return dy * softplus_slope(x, p0, p1); });
-    case binary::clamp_grad: return call.vectors([=](V dy, V x) { return select((x >= p0) & (x <= p1), dy, zero); });
+    case binary::add:
+      return call.vectors([](V a, V b) { return a + b; });
+    case binary::sub:
+      return call.vectors([](V a, V b) { return a - b; });
+    case binary::mul:
+      return call.vectors([](V a, V b) { return a * b; });
+    case binary::div:
+      return call.vectors([](V a, V b) { return a / b; });
+    case binary::maximum:
+      return call.vectors([](V a, V b) { return select(a == a, max(a, b), a); });
+    case binary::minimum:
+      return call.vectors([](V a, V b) { return select(a == a, min(a, b), a); });
+    case binary::relu_grad:
+      return call.vectors([=](V dy, V y) { return select(y > zero, dy, zero); });
+    case binary::leaky_relu_grad:
+      return call.vectors([=](V dy, V x) { return select(x > zero, dy, dy * p0); });
+    case binary::elu_grad:
+      return call.vectors([=](V dy, V x) { return dy * elu_slope(x, p0); });
+    case binary::gelu_grad:
+      return call.vectors([](V dy, V x) { return dy * gelu_slope(x); });
+    case binary::gelu_tanh_grad:
+      return call.vectors([](V dy, V x) { return dy * gelu_tanh_slope(x); });
+    case binary::silu_grad:
+      return call.vectors([](V dy, V x) { return dy * silu_slope(x); });
+    case binary::sigmoid_grad:
+      return call.vectors([=](V dy, V y) { return dy * (y * (one - y)); });
+    case binary::tanh_grad:
+      return call.vectors([=](V dy, V y) { return dy * (one - y * y); });
+    case binary::softplus_grad:
+      return call.vectors([=](V dy, V x) { return dy * softplus_slope(x, p0, p1); });
+    case binary::clamp_grad:
+      return call.vectors([=](V dy, V x) { return select((x >= p0) & (x <= p1), dy, zero); });
     case binary::hard_sigmoid_grad:
       return call.vectors([=](V dy, V x) { return select(abs(x) < three, dy / number<V>(6), zero); });
     case binary::hard_swish_grad:
@@ -219,7 +252,8 @@ void binary_floating(const BinaryCall<T, T>& call) {
         const V middle = dy * (x / three + number<V>(0.5));
         return select(x < -three, zero, select(x <= three, middle, dy));
       });
-    case binary::add_scaled: return call.vectors([=](V a, V b) { return fma(p0, b, a); });
+    case binary::add_scaled:
+      return call.vectors([=](V a, V b) { return fma(p0, b, a); });
   }
   binary_float64(call);
 }
@@ -232,21 +266,31 @@ void binary_integer(const BinaryCall<int32_t, int32_t>& call) {
   const auto negative = [](I a) { return (I)(0u - (uint32_t)a); };
   const auto rest = [](I a, I b) { return b == 0 || b == -1 ? 0 : a % b; };
   switch (call.s.op) {
-    case binary::add: return call.scalars(sum);
-    case binary::sub: return call.scalars([](I a, I b) { return (I)((uint32_t)a - (uint32_t)b); });
-    case binary::mul: return call.scalars(wrap_product);
-    case binary::div: return call.scalars([=](I a, I b) { return b == 0 ? 0 : b == -1 ? negative(a) : a / b; });
-    case binary::pow: return call.scalars([](I a, I b) { return integer_power(a, b); });
-    case binary::maximum: return call.scalars([](I a, I b) { return a > b ? a : b; });
-    case binary::minimum: return call.scalars([](I a, I b) { return a < b ? a : b; });
-    case binary::fmod: return call.scalars(rest);
+    case binary::add:
+      return call.scalars(sum);
+    case binary::sub:
+      return call.scalars([](I a, I b) { return (I)((uint32_t)a - (uint32_t)b); });
+    case binary::mul:
+      return call.scalars(wrap_product);
+    case binary::div:
+      return call.scalars([=](I a, I b) { return b == 0 ? 0 : b == -1 ? negative(a) : a / b; });
+    case binary::pow:
+      return call.scalars([](I a, I b) { return integer_power(a, b); });
+    case binary::maximum:
+      return call.scalars([](I a, I b) { return a > b ? a : b; });
+    case binary::minimum:
+      return call.scalars([](I a, I b) { return a < b ? a : b; });
+    case binary::fmod:
+      return call.scalars(rest);
     case binary::remainder:
       return call.scalars([=](I a, I b) {
         const I r = rest(a, b);
         return r != 0 && (r < 0) != (b < 0) ? r + b : r;
       });
-    case binary::relu_grad: return call.scalars([](I dy, I y) { return y > 0 ? dy : 0; });
-    case binary::add_scaled: return call.scalars([=](I a, I b) { return sum(a, wrap_product(p0, b)); });
+    case binary::relu_grad:
+      return call.scalars([](I dy, I y) { return y > 0 ? dy : 0; });
+    case binary::add_scaled:
+      return call.scalars([=](I a, I b) { return sum(a, wrap_product(p0, b)); });
   }
   binary_float64(call);
 }
@@ -255,7 +299,10 @@ template <class T>
 int64_t binary(const BinarySizes& s, const Runtime& runtime, void* const* operands) {
   const BinaryCall<T, T> call = {s, runtime, static_cast<const T*>(operands[0]), static_cast<const T*>(operands[1]),
                                  static_cast<T*>(operands[2])};
-  if constexpr (__is_same(T, int32_t)) binary_integer(call); else binary_floating(call);
+  if constexpr (__is_same(T, int32_t))
+    binary_integer(call);
+  else
+    binary_floating(call);
   return kOk;
 }
 
@@ -264,12 +311,24 @@ int64_t compare(const BinarySizes& s, const Runtime& runtime, void* const* opera
   const BinaryCall<T, uint8_t> call = {s, runtime, static_cast<const T*>(operands[0]),
                                        static_cast<const T*>(operands[1]), static_cast<uint8_t*>(operands[2])};
   switch (s.op) {
-    case compare::equal: call.scalars([](T a, T b) { return a == b; }); break;
-    case compare::not_equal: call.scalars([](T a, T b) { return a != b; }); break;
-    case compare::less: call.scalars([](T a, T b) { return a < b; }); break;
-    case compare::less_equal: call.scalars([](T a, T b) { return a <= b; }); break;
-    case compare::greater: call.scalars([](T a, T b) { return a > b; }); break;
-    case compare::greater_equal: call.scalars([](T a, T b) { return a >= b; }); break;
+    case compare::equal:
+      call.scalars([](T a, T b) { return a == b; });
+      break;
+    case compare::not_equal:
+      call.scalars([](T a, T b) { return a != b; });
+      break;
+    case compare::less:
+      call.scalars([](T a, T b) { return a < b; });
+      break;
+    case compare::less_equal:
+      call.scalars([](T a, T b) { return a <= b; });
+      break;
+    case compare::greater:
+      call.scalars([](T a, T b) { return a > b; });
+      break;
+    case compare::greater_equal:
+      call.scalars([](T a, T b) { return a >= b; });
+      break;
   }
   return kOk;
 }

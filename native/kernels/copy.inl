@@ -12,8 +12,10 @@ XCORR_INLINE Y convert(X x) {
     return x;
   } else if constexpr (__is_same(Y, bool)) {
     return x != X(0);
-  } else if constexpr ((__is_same(X, float) || __is_same(X, double)) && (__is_same(Y, int32_t) || __is_same(Y, uint8_t))) {
-    constexpr double low = __is_same(Y, int32_t) ? -2147483648.0 : 0.0, high = __is_same(Y, int32_t) ? 2147483647.0 : 255.0;
+  } else if constexpr ((__is_same(X, float) || __is_same(X, double)) &&
+                       (__is_same(Y, int32_t) || __is_same(Y, uint8_t))) {
+    constexpr double low = __is_same(Y, int32_t) ? -2147483648.0 : 0.0,
+                     high = __is_same(Y, int32_t) ? 2147483647.0 : 255.0;
     const double v = (double)x;
     if (!(v > low)) return v != v ? Y(0) : Y(low);
     return v >= high ? Y(high) : Y(v);
@@ -114,11 +116,21 @@ int64_t copy(const CopySizes& s, const Runtime& runtime, void* const* operands) 
   T* const y = static_cast<T*>(operands[1]);
   if (elements(s.rank, s.shape) == 0) return kOk;
   switch (s.x_type) {
-    case kFloat32: copy_from(s, runtime, static_cast<const float*>(operands[0]), y); break;
-    case kFloat64: copy_from(s, runtime, static_cast<const double*>(operands[0]), y); break;
-    case kInt32: copy_from(s, runtime, static_cast<const int32_t*>(operands[0]), y); break;
-    case kUint8: copy_from(s, runtime, static_cast<const uint8_t*>(operands[0]), y); break;
-    case kBool: copy_from(s, runtime, static_cast<const bool*>(operands[0]), y); break;
+    case kFloat32:
+      copy_from(s, runtime, static_cast<const float*>(operands[0]), y);
+      break;
+    case kFloat64:
+      copy_from(s, runtime, static_cast<const double*>(operands[0]), y);
+      break;
+    case kInt32:
+      copy_from(s, runtime, static_cast<const int32_t*>(operands[0]), y);
+      break;
+    case kUint8:
+      copy_from(s, runtime, static_cast<const uint8_t*>(operands[0]), y);
+      break;
+    case kBool:
+      copy_from(s, runtime, static_cast<const bool*>(operands[0]), y);
+      break;
   }
   return kOk;
 }

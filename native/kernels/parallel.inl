@@ -21,31 +21,36 @@ struct Reference {
   XCORR_MEMBER void operator()(Arguments... arguments) const { function(body, arguments...); }
 };
 
+// One copy of a body's code, whatever calls it.
+template <class Body>
+[[gnu::noinline]] void call_task(void* body, int64_t index) {
+  (*static_cast<const Body*>(body))(index);
+}
+template <class Body>
+[[gnu::noinline]] void call_range(const Body& body, int64_t first, int64_t end) {
+  body(first, end);
+}
+
 // body(index) for every index in [0, tasks).
 template <class Body>
 XCORR_INLINE void run_tasks(const Runtime& runtime, int64_t tasks, const Body& body) {
-  if (tasks <= 0) return;
-  const auto task = [](void* state, int64_t index) { (*static_cast<const Body*>(state))(index); };
-  runtime.parallel(tasks, task, const_cast<Body*>(&body));
-}
-
-[[gnu::noinline]] inline void run_ranges_of(const Runtime& runtime, int64_t count, int64_t cost, int64_t grain,
-                                            Reference<int64_t, int64_t> body) {
-  if (count <= 0) return;
-  cost = cost < 1 ? 1 : cost;
-  if (count <= kSerialElements / cost) return body(0, count);
-  int64_t piece = kTaskElements / cost;
-  piece = piece < grain ? grain : piece / grain * grain;
-  run_tasks(runtime, (count + piece - 1) / piece, [&](int64_t index) {
-    const int64_t first = index * piece, end = first + piece;
-    body(first, end < count ? end : count);
-  });
+  void* const state = const_cast<Body*>(&body);
+  if (tasks == 1) call_task<Body>(state, 0);
+  if (tasks > 1) runtime.parallel(tasks, call_task<Body>, state);
 }
 
 // body(first, end) over [0, count) where one of `count` things visits `cost` elements. Pieces are multiples of `grain`.
 template <class Body>
 XCORR_INLINE void run_ranges(const Runtime& runtime, int64_t count, int64_t cost, int64_t grain, const Body& body) {
-  run_ranges_of(runtime, count, cost, grain, Reference<int64_t, int64_t>(body));
+  if (count <= 0) return;
+  cost = cost < 1 ? 1 : cost;
+  if (count <= kSerialElements / cost) return call_range(body, 0, count);
+  int64_t piece = kTaskElements / cost;
+  piece = piece < grain ? grain : piece / grain * grain;
+  run_tasks(runtime, (count + piece - 1) / piece, [&](int64_t index) {
+    const int64_t first = index * piece, end = first + piece;
+    call_range(body, first, end < count ? end : count);
+  });
 }
 
 }  // namespace

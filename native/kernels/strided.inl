@@ -19,8 +19,7 @@ XCORR_INLINE Walk<operands> merge_dimensions(const Walk<operands>& w) {
   for (int64_t d = 0; d < w.rank; d++) {
     if (w.shape[d] == 1) continue;
     bool joined = rank > 0;
-    for (int o = 0; joined && o < operands; o++)
-      joined = out.stride[o][rank - 1] == w.stride[o][d] * w.shape[d];
+    for (int o = 0; joined && o < operands; o++) joined = out.stride[o][rank - 1] == w.stride[o][d] * w.shape[d];
     const int64_t at = joined ? rank - 1 : rank;
     out.shape[at] = joined ? out.shape[at] * w.shape[d] : w.shape[d];
     for (int o = 0; o < operands; o++) out.stride[o][at] = w.stride[o][d];

@@ -1,5 +1,5 @@
-// Sums and products of float32 are kept in float64, on the 16 virtual lanes of simd/wide.h: exact enough to forget about,
-// and the loads stay the limit.
+// Sums and products of float32 are kept in float64, on the 16 virtual lanes of simd/wide.h: exact enough to forget
+// about, and the loads stay the limit.
 #pragma once
 #include "math.inl"
 
