@@ -2,7 +2,7 @@ import { type DType, isFloating } from "../core/dtype.js";
 import { ArgumentError, DTypeError, IndexError, ShapeError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
 import { broadcastShapes, contiguousStrides, describe, format, numel, type Shape, sameShape } from "../core/shape.js";
-import { alias, empty, isTensor, named, type Tensor } from "../core/tensor.js";
+import { empty, isTensor, named, type Tensor } from "../core/tensor.js";
 import { checkTensor } from "./compare.js";
 import { indexSelect, scatter, scatterAdd, wrapped } from "./indexing.js";
 import { assign } from "./inplace.js";
@@ -83,7 +83,7 @@ function applyItems(
   x: Tensor,
   items: readonly IndexItem[],
 ): { y: Tensor; tensors: (Tensor<"int32"> | null)[] } {
-  items.forEach((item, i) => checkItem(call, item, i));
+  for (let i = 0; i < items.length; i++) checkItem(call, items[i], i);
   const dots = items.filter((item) => item === "...").length;
   if (dots > 1) throw new ArgumentError(`${call}: there can be only one "..."`);
   const used = items.reduce<number>((n, item) => n + consumed(item), 0);
@@ -171,12 +171,7 @@ export function getItem<D extends DType>(x: Tensor<D>, items: readonly IndexItem
   checkTensor("get", "x", x);
   const { y, tensors } = applyItems("get", x as Tensor, items);
   const result = takeTogether("get", y, tensors);
-  return (result === (x as Tensor) ? alias0(x) : result) as Tensor<D>;
-}
-
-/** x itself as a view of its own. */
-function alias0<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return expand(x, x.shape);
+  return (result === (x as Tensor) ? expand(x, x.shape) : result) as Tensor<D>; // a view of its own, also of all
 }
 
 export interface SetOptions {
