@@ -200,7 +200,7 @@ if (interrupted) {
   console.log(`interrupted; saved ${weights}; continue with npm start -- --resume`);
 } else {
   if (rows.length === 0) accuracy = evaluate().accuracy;
-  console.table(rows);
+  if (rows.length > 0) console.table(rows);
   console.log(`saved ${weights}`);
   console.log(`test accuracy ${accuracy.toFixed(4)} in ${((performance.now() - began) / 1000).toFixed(1)} s`);
 }
