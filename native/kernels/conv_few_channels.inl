@@ -34,7 +34,9 @@ struct FewChannels {
     rows_a_output = (last_row < 0 ? -last_row : last_row) + 1;
     pitch = ceil_div(left + w.source + right, w.step);
     terms = conv.in_channels * conv.taps();
-    one_run = h.step == 1 && w.step == 1 && (w.count < 64 || !conv.dense());
+    // Row by row wastes the lanes beyond a row, one run those between rows.
+    const bool rows_fill_lanes = w.count >= 24 && round_up(w.count, 16) * 20 <= w.count * 23;
+    one_run = h.step == 1 && w.step == 1 && !(conv.dense() && rows_fill_lanes);
     const int64_t a_row = conv.in_channels * w.step * pitch * int64_t(sizeof(T));
     band = larger(1, smaller(h.count, (98304 / a_row - rows_a_output) / h.step + 1));
     band = split_evenly(h.count, band).size(0);
@@ -43,28 +45,32 @@ struct FewChannels {
   int64_t rows_copied() const { return (band - 1) * h.step + rows_a_output; }
   int64_t channel_size() const { return rows_copied() * w.step * pitch; }
 
-  // Copied rows of one channel for outputs from row `first` on.
-  void copy(const T* x, int64_t first, T* to) const {
-    for (int64_t r = 0; r < rows_copied(); r++, to += w.step * pitch) {
+  // Copied rows of one channel for outputs from row `first` on; `line` has room for one padded row.
+  void copy(const T* x, int64_t first, T* line, T* to) const {
+    constexpr int kLanes = Simd<T>::lanes;
+    const int64_t padded = w.step * pitch;
+    for (int64_t i = 0; i < padded + 2 * kLanes; i++) line[i] = 0;
+    for (int64_t r = 0; r < rows_copied(); r++, to += padded) {
       const int64_t row = first * h.step + lowest + r;
       if (row < 0 || row >= h.source) {
-        for (int64_t i = 0; i < w.step * pitch; i++) to[i] = 0;
+        for (int64_t i = 0; i < padded; i++) to[i] = 0;
         continue;
       }
-      const T* const from = x + row * w.source - left;
-      for (int64_t phase = 0; phase < w.step; phase++) {
-        T* const out = to + phase * pitch;
-        // Column phase + i * step of the padded row; inside for i in [low, high).
-        const int64_t low = phase >= left ? 0 : ceil_div(left - phase, w.step);
-        const int64_t high = larger(low, smaller(pitch, ceil_div(left + w.source - phase, w.step)));
-        for (int64_t i = 0; i < low; i++) out[i] = 0;
-        if (w.step == 1)
-          copy_rows<T>(from + low, 0, 1, high - low, out + low, 0, high - low);
-        else if (w.step == 2)
-          for (int64_t i = low; i < high; i++) out[i] = from[phase + i * 2];
-        else
-          for (int64_t i = low; i < high; i++) out[i] = from[phase + i * w.step];
-        for (int64_t i = high; i < pitch; i++) out[i] = 0;
+      T* const out = w.step == 1 ? to : line;
+      copy_rows<T>(x + row * w.source, 0, 1, w.source, out + left, 0, w.source);
+      if (w.step == 1) {
+        for (int64_t i = 0; i < left; i++) to[i] = 0;
+        for (int64_t i = left + w.source; i < padded; i++) to[i] = 0;
+      } else if (w.step == 2) {
+        for (int64_t i = 0; i < pitch; i += kLanes) {
+          const auto a = load(line + 2 * i), b = load(line + 2 * i + kLanes);
+          const int n = int(smaller(kLanes, pitch - i));
+          store_partial(to + i, every_second<kLanes>(a, b, false), n);
+          store_partial(to + pitch + i, every_second<kLanes>(a, b, true), n);
+        }
+      } else {
+        for (int64_t phase = 0; phase < w.step; phase++)
+          for (int64_t i = 0; i < pitch; i++) to[phase * pitch + i] = line[phase + i * w.step];
       }
     }
   }
@@ -94,9 +100,10 @@ struct FewChannels {
     const int64_t group = index / bands % conv.groups, image = index / bands / conv.groups;
     const int64_t rows_here = smaller(band, h.count - first);
     const int64_t run = one_run ? (rows_here - 1) * pitch + w.count : w.count;
+    const int64_t line_size = w.step * pitch + 2 * Simd<T>::lanes;
     const int64_t copied = conv.in_channels * channel_size() + kColumns, run_pitch = round_up(run, kColumns);
     const int64_t sums_size = one_run ? conv.out_channels * run_pitch : 0;
-    T* const own = static_cast<T*>(runtime.scratch(4, (copied + sums_size) * int64_t(sizeof(T))));
+    T* const own = static_cast<T*>(runtime.scratch(4, (copied + sums_size + line_size) * int64_t(sizeof(T))));
     if (!own) {
       failed = true;
       return;
@@ -104,7 +111,8 @@ struct FewChannels {
     T* const sums = own + copied;
     const int64_t x_plane = conv.x_plane(), y_plane = conv.y_plane(), channel = group * conv.out_channels;
     for (int64_t c = 0; c < conv.in_channels; c++)
-      copy(conv.x + image * conv.x_image() + (group * conv.in_channels + c) * x_plane, first, own + c * channel_size());
+      copy(conv.x + image * conv.x_image() + (group * conv.in_channels + c) * x_plane, first, sums + sums_size,
+           own + c * channel_size());
     const Split panels = row_panels<T>(conv.out_channels), blocks = depth_blocks(terms);
     T* const y = conv.y + image * conv.y_image() + channel * y_plane;
     const T* const residual = conv.residual ? conv.residual + (y - conv.y) : nullptr;

@@ -82,9 +82,21 @@ template <class T>
   }
 }
 
-// Stores full tiles without an epilogue straight from registers, all others by way of the stack.
+// Stores tiles without an epilogue straight from registers, all others by way of the stack.
 template <class T, int kRows, int kVectors>
 XCORR_INLINE void end_tile(const typename Simd<T>::V (&sums)[kRows][kVectors], const TileEnd<T>& end) {
+  const bool plain = !end.row_bias && !end.column_bias && !end.residual && !end.activation;
+  if (plain && !end.partial && end.columns > (kVectors - 1) * Simd<T>::lanes &&
+      end.columns < kVectors * Simd<T>::lanes) {
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; m++) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors - 1; v++) store(end.c + m * end.c_stride + v * Simd<T>::lanes, sums[m][v]);
+      store_partial(end.c + m * end.c_stride + (kVectors - 1) * Simd<T>::lanes, sums[m][kVectors - 1],
+                    int(end.columns - (kVectors - 1) * Simd<T>::lanes));
+    }
+    return;
+  }
   if (end.columns == kVectors * Simd<T>::lanes && !end.row_bias && !end.column_bias && !end.residual &&
       !end.activation) {
     if (!end.partial) {

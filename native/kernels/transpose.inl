@@ -73,6 +73,17 @@ template <class T>
   }
 }
 
+// Every second of the lanes of a and b, from the first or the second on.
+#define XCORR_EVEN(l) (2 * (l))
+#define XCORR_ODD(l) (2 * (l) + 1)
+#define XCORR_SECONDS(n)                                                                                       \
+  if constexpr (N == n)                                                                                        \
+    return odd ? __builtin_shufflevector(a, b, XCORR_LANES##n(XCORR_ODD)) : __builtin_shufflevector(a, b, XCORR_LANES##n(XCORR_EVEN));
+template <int N, class V>
+XCORR_INLINE V every_second(V a, V b, bool odd) {
+  XCORR_SECONDS(2) XCORR_SECONDS(4) XCORR_SECONDS(8) XCORR_SECONDS(16)
+}
+
 // to[k * to_stride + j] = from[k * from_stride + j] for j < columns, 0 for columns <= j < filled_columns.
 template <class T>
 XCORR_INLINE void copy_rows(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride,
