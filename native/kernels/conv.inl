@@ -31,11 +31,18 @@ XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t*
   return precision >= kTight && s.batch * ceil_div(out[1], 2) * ceil_div(out[2], 2) >= 32 ? 2 : 0;
 }
 
+// One channel in and out a group, and rows that fill vectors: lanes along the rows.
+template <class T>
+bool wide_depthwise(const Correlation<T>& c) {
+  return c.in_channels == 1 && c.out_channels == 1 && c.dense() && few_channels_fit(c) && rows_fill_lanes(c.axis[2]);
+}
+
 template <class T>
 int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
   if (conv_y(s).high == 0) return kOk;
-  if (depthwise_fits(s)) return Depthwise<T>(s, runtime).forward(operands);
   const Correlation<T> correlation = forward_correlation<T>(s, operands);
+  if (wide_depthwise(correlation)) return FewChannels<T>(runtime, correlation).execute();
+  if (depthwise_fits(s)) return Depthwise<T>(s, runtime).forward(operands);
   if constexpr (sizeof(T) == 4) {
     const int tile = winograd_tile(s, runtime.precision, s.out);
     if (tile == 4) return Winograd<4>(runtime, correlation).run();
@@ -63,14 +70,15 @@ int64_t phased_input_grad(const ConvSizes& s, const Runtime& runtime, void* cons
 template <class T>
 int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
   if (conv_x(s).high == 0) return kOk;
+  const int64_t no_phase[kSpatial] = {};
+  const bool unit_stride = s.stride[0] == 1 && s.stride[1] == 1 && s.stride[2] == 1;
+  const Correlation<T> correlation = input_grad_correlation<T>(s, operands, no_phase);
+  if (unit_stride && wide_depthwise(correlation)) return FewChannels<T>(runtime, correlation).execute();
   if (depthwise_fits(s)) return Depthwise<T>(s, runtime).input_grad(operands);
   if constexpr (sizeof(T) == 4) {
-    const int64_t no_phase[kSpatial] = {};
     const int tile = winograd_tile(s, runtime.precision, s.in);
-    if (tile) {
-      const Correlation<T> correlation = input_grad_correlation<T>(s, operands, no_phase);
-      return tile == 4 ? Winograd<4>(runtime, correlation).run() : Winograd<2>(runtime, correlation).run();
-    }
+    if (tile == 4) return Winograd<4>(runtime, correlation).run();
+    if (tile == 2) return Winograd<2>(runtime, correlation).run();
   }
   return phased_input_grad<T>(s, runtime, operands);
 }

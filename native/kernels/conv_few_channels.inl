@@ -2,6 +2,8 @@
 // of all input channels is copied once, with its zeros, split into the columns' remainders of the stride; then every
 // (channel, tap) of a run of outputs is one vector load at its own offset.
 //
+// One channel in and out (depthwise): four rows of outputs at a time share the weights.
+//
 // With stride 1 and short rows the whole band is one run: the few sums between the rows are computed and left out.
 #pragma once
 #include "conv_direct.inl"
@@ -9,6 +11,9 @@
 
 namespace xcorr {
 namespace {
+
+// Rows of outputs waste few of 16 lanes.
+XCORR_INLINE bool rows_fill_lanes(const Axis& w) { return w.count >= 24 && round_up(w.count, 16) * 20 <= w.count * 23; }
 
 template <class T>
 struct FewChannels {
@@ -35,10 +40,9 @@ struct FewChannels {
     pitch = ceil_div(left + w.source + right, w.step);
     terms = conv.in_channels * conv.taps();
     // Row by row wastes the lanes beyond a row, one run those between rows.
-    const bool rows_fill_lanes = w.count >= 24 && round_up(w.count, 16) * 20 <= w.count * 23;
-    one_run = h.step == 1 && w.step == 1 && !(conv.dense() && rows_fill_lanes);
+    one_run = h.step == 1 && w.step == 1 && !(conv.dense() && rows_fill_lanes(w));
     const int64_t a_row = conv.in_channels * w.step * pitch * int64_t(sizeof(T));
-    band = larger(1, smaller(h.count, (98304 / a_row - rows_a_output) / h.step + 1));
+    band = larger(1, smaller(h.count, ((conv.in_channels == 1 ? 24576 : 98304) / a_row - rows_a_output) / h.step + 1));
     band = split_evenly(h.count, band).size(0);
   }
 
@@ -117,6 +121,8 @@ struct FewChannels {
     T* const y = conv.y + image * conv.y_image() + channel * y_plane;
     const T* const residual = conv.residual ? conv.residual + (y - conv.y) : nullptr;
     const T* const bias = conv.bias ? conv.bias + channel : nullptr;
+    if (filters())
+      return filter_rows(own, y + first * w.size, channel, rows_here, residual ? residual + first * w.size : nullptr);
     // Panels of output channels outermost: outputs of one channel are written one after another.
     for (int64_t panel = 0; panel < panels.parts; panel++)
       for (int64_t q = 0; q < (one_run ? 1 : rows_here); q++)
@@ -150,6 +156,34 @@ struct FewChannels {
         for (int64_t i = 0; i < w.count; i++)  // only input gradients: no residual, no activation
           y[m * y_plane + to + i * w.spread] = sums[m * run_pitch + q * pitch + i] + (bias ? bias[m] : T(0));
     }
+  }
+
+  bool filters() const { return conv.out_channels == 1 && !one_run && terms <= 384; }
+
+  template <int kRows>
+  void filter_row(const T* b, T* y, int64_t channel, const T* residual) const {
+    const int64_t b_row = h.step * w.step * pitch;
+    T bias[kRows];
+    for (int m = 0; m < kRows; m++) bias[m] = conv.bias ? conv.bias[channel] : T(0);
+    for (int64_t column = 0; column < w.count; column += kColumns) {
+      TileEnd<T> end = {y + column, w.size, smaller(kColumns, w.count - column), nullptr, 0};
+      end.row_bias = conv.bias ? bias : nullptr;
+      end.residual = residual ? residual + column : nullptr;
+      end.activation = conv.activation;
+      if (end.columns <= Simd<T>::lanes)
+        filter_tile<T, kRows, 1>(terms, packed_w + channel * terms, b + column, b_row, offset, end);
+      else
+        filter_tile<T, kRows, Simd<T>::tile_vectors>(terms, packed_w + channel * terms, b + column, b_row, offset, end);
+    }
+  }
+
+  void filter_rows(const T* b, T* y, int64_t channel, int64_t rows, const T* residual) const {
+    const int64_t b_row = h.step * w.step * pitch;
+    int64_t q = 0;
+    for (; q + 4 <= rows; q += 4)
+      filter_row<4>(b + q * b_row, y + q * w.size, channel, residual ? residual + q * w.size : nullptr);
+    for (; q < rows; q++)
+      filter_row<1>(b + q * b_row, y + q * w.size, channel, residual ? residual + q * w.size : nullptr);
   }
 
   int64_t execute() {

@@ -171,6 +171,27 @@ template <class T, int kRows, int kVectors>
   end_tile<T, kRows, kVectors>(sums, end);
 }
 
+// One row of a, kRows rows of b that start b_stride apart: a filter of one channel over several rows of an image.
+template <class T, int kRows, int kVectors>
+[[gnu::noinline]] void filter_tile(int64_t depth, const T* a, const T* b, int64_t b_stride, const int64_t* offset,
+                                   const TileEnd<T>& end) {
+  typename Simd<T>::V sums[kRows][kVectors];
+#pragma GCC unroll 4
+  for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; v++) sums[m][v] = splat<T>(0);
+  for (int64_t k = 0; k < depth; k++) {
+    const auto factor = set1(a[k]);
+    const T* const from = b + offset[k];
+#pragma GCC unroll 4
+    for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v++)
+        sums[m][v] = fma(factor, load(from + m * b_stride + v * Simd<T>::lanes), sums[m][v]);
+  }
+  end_tile<T, kRows, kVectors>(sums, end);
+}
+
 // a where it lies: element k of a segment of row m at a + segment.a + row_offset[m] + k * a_stride, its partner of b at
 // b + segment.b + k * b_stride. Segments are the rows of an image, the taps of a filter, or a single one.
 struct Segment {

@@ -76,9 +76,10 @@ template <class T>
 // Every second of the lanes of a and b, from the first or the second on.
 #define XCORR_EVEN(l) (2 * (l))
 #define XCORR_ODD(l) (2 * (l) + 1)
-#define XCORR_SECONDS(n)                                                                                       \
-  if constexpr (N == n)                                                                                        \
-    return odd ? __builtin_shufflevector(a, b, XCORR_LANES##n(XCORR_ODD)) : __builtin_shufflevector(a, b, XCORR_LANES##n(XCORR_EVEN));
+#define XCORR_SECONDS(n)                                                  \
+  if constexpr (N == n)                                                   \
+    return odd ? __builtin_shufflevector(a, b, XCORR_LANES##n(XCORR_ODD)) \
+               : __builtin_shufflevector(a, b, XCORR_LANES##n(XCORR_EVEN));
 template <int N, class V>
 XCORR_INLINE V every_second(V a, V b, bool odd) {
   XCORR_SECONDS(2) XCORR_SECONDS(4) XCORR_SECONDS(8) XCORR_SECONDS(16)
