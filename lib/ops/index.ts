@@ -18,6 +18,7 @@ export * from "./embedding.js";
 export * from "./extremes.js";
 export * from "./indexing.js";
 export * from "./inplace.js";
+export * from "./inplace_functions.js";
 export * from "./items.js";
 export * from "./join.js";
 export * from "./local_response_norm.js";

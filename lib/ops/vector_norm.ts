@@ -1,7 +1,7 @@
 import { unrecorded } from "../autograd/mode.js";
 import type { DType } from "../core/dtype.js";
 import { checkChoice, checkNumber, checkOptions } from "../core/options.js";
-import { normalizeDims, numel } from "../core/shape.js";
+import { normalizeDims } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import { clampBetween } from "./activation.js";
 import { checkTensor, eq, ne } from "./compare.js";
@@ -38,7 +38,8 @@ export function norm<D extends DType>(x: Tensor<D>, options: NormOptions | numbe
   floating("norm", "x", x);
   const given: NormOptions = typeof options === "object" ? options : { p: options };
   checkOptions("norm", given, ["p", "dim", "keepdim"]);
-  const p = typeof given.p === "string" ? (checkChoice("norm", "p", given.p, ["fro"]), 2) : (given.p ?? 2);
+  if (typeof given.p === "string") checkChoice("norm", "p", given.p, ["fro"]);
+  const p = typeof given.p === "string" ? 2 : (given.p ?? 2);
   checkNumber("norm", "p", p);
   const dims = x.rank === 0 ? [] : normalizeDims("norm", given.dim, x.rank);
   const keepdim = given.keepdim ?? false;
