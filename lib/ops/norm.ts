@@ -128,7 +128,21 @@ const batchNormGradOp: Op<BatchNormGradInput, BatchNormGradOptions> = defineOp<
       return [toX, toDy === null ? null : masked(toDy, y, c.options.activation), null, toWeight, null, null];
     },
   },
-  samples: () => [], // its inputs belong together (y, mean, variance come from forward): gradgradcheck of batch_norm tests it
+  samples: () =>
+    [false, true].map((residual) => ({
+      inputs: {
+        x: [3, 2, 19],
+        dy: [3, 2, 19],
+        y: residual ? [3, 2, 19] : null,
+        weight: residual ? [2] : null,
+        mean: (r) => r.uniform([2], -1, 1),
+        variance: (r) => r.uniform([2], 0.5, 2),
+      },
+      options: { eps: 1e-5, activation: residual ? "relu" : "none", residual },
+      // Its derivative takes mean and variance for those of x, which here they are not; gradgradcheck of batch_norm
+      // tests it.
+      skip: ["gradcheck", "gradgradcheck"],
+    })),
 });
 
 type BatchNormInput = "x" | "weight" | "bias" | "residual";
@@ -397,7 +411,22 @@ const layerNormGradOp: Op<LayerNormGradInput, { eps: number }> = defineOp<LayerN
       return [toX, toDy, toWeight, null, null];
     },
   },
-  samples: () => [], // mean and rstd belong to x: gradgradcheck of layer_norm tests it
+  samples: () =>
+    [
+      [3, 5],
+      [2, 19],
+    ].map(([rows, count]) => ({
+      inputs: {
+        x: [rows!, count!],
+        dy: [rows!, count!],
+        weight: [count!],
+        mean: (r) => r.uniform([rows!], -1, 1),
+        rstd: (r) => r.uniform([rows!], 0.5, 2),
+      },
+      options: { eps: 1e-5 },
+      // Its derivative takes mean and rstd for those of x, which here they are not; gradgradcheck of layer_norm tests it.
+      skip: ["gradcheck", "gradgradcheck"],
+    })),
 });
 
 const layerNormOp: Op<"x" | "weight" | "bias", { eps: number }> = defineOp<"x" | "weight" | "bias", { eps: number }>({
