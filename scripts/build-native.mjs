@@ -30,13 +30,27 @@ function works(command) {
 function missing(tools) {
   const compiler = process.env.CXX ?? "g++";
   const names = [];
-  if (!works(compiler.split(" ")[0]) && (process.env.CXX || !works("c++"))) names.push("a C++20 compiler (g++ 11 or later)");
+  if (!works(compiler.split(" ")[0]) && (process.env.CXX || !works("c++")))
+    names.push("a C++20 compiler (g++ 11 or later)");
   for (const [name, commands] of tools) if (!commands.some(works)) names.push(name);
   return names;
 }
 
+/** node-gyp from the project's dependencies, else the copy that npm itself brings. */
+function findNodeGyp() {
+  try {
+    return join(dirname(require.resolve("node-gyp/package.json")), "bin", "node-gyp.js");
+  } catch {
+    const npm = join(dirname(dirname(process.execPath)), "lib", "node_modules", "npm");
+    const bundled = join(npm, "node_modules", "node-gyp", "bin", "node-gyp.js");
+    if (existsSync(bundled)) return bundled;
+    console.error("xcorr: node-gyp was not found; npm install node-gyp, then run this again");
+    process.exit(optional ? 0 : 1);
+  }
+}
+
 function buildWithNodeGyp() {
-  const nodeGyp = join(dirname(require.resolve("node-gyp/package.json")), "bin", "node-gyp.js");
+  const nodeGyp = findNodeGyp();
   // Release archives and distributions put headers into include/node beside bin/node; node-gyp else downloads them.
   const beside = dirname(dirname(process.execPath));
   const headers = existsSync(join(beside, "include", "node", "node_api.h")) ? [`--nodedir=${beside}`] : [];
@@ -49,7 +63,14 @@ function buildWithCmake() {
 }
 
 const cmake = process.argv.includes("--cmake");
-const names = missing(cmake ? [["cmake", ["cmake"]]] : [["make", ["make", "gmake"]], ["python3", ["python3", "python"]]]);
+const names = missing(
+  cmake
+    ? [["cmake", ["cmake"]]]
+    : [
+        ["make", ["make", "gmake"]],
+        ["python3", ["python3", "python"]],
+      ],
+);
 if (names.length > 0) {
   const list = names.join(" and ");
   console.error(

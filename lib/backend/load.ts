@@ -4,18 +4,20 @@ import * as vm from "node:vm";
 import type { MemoryHooks } from "../core/memory.js";
 import { type Addon, NativeBackend } from "./native.js";
 
-/** Finds the addon: the local build, then the package of this platform. */
+/** Finds the addon: the local build, then the binary that came with the package, then the package of this platform. */
 
 const require = createRequire(import.meta.url);
 
 /** Where the addon may be, best first. Specifiers are static, so that bundlers can see them. */
 function candidates(): { readonly where: string; readonly load: () => Addon }[] {
   const platform = `@xcorr/${process.platform}-${process.arch}`;
+  const prebuilt = `../../prebuilds/${process.platform}-${process.arch}/xcorr.node`;
   return [
     {
       where: "the local build, build/Release/xcorr.node",
       load: () => require("../../build/Release/xcorr.node") as Addon,
     },
+    { where: `the package's own binary, ${prebuilt.slice(6)}`, load: () => require(prebuilt) as Addon },
     { where: `the package ${platform}`, load: () => require(platform) as Addon },
   ];
 }
@@ -41,7 +43,7 @@ export function loadNative(): LoadResult {
 
 /** How to get the native kernels, for messages. */
 export const buildAdvice =
-  "build them with `npm run build:native` (it needs a C++20 compiler such as g++ 11 and Python 3)";
+  "build them with `npx xcorr-build` (in a checkout: `npm run build:native`), which needs a C++20 compiler such as g++ 11, make and Python 3";
 
 /**
  * V8's collector as a function, for the memory pool: the engine offers it to contexts made while the flag is set. Node
