@@ -11,13 +11,13 @@ export type Batch = readonly Tensor[];
  * Samples by number. A dataset implements `get`, and `batch` as well where it can make many at once faster than by
  * stacking single ones.
  */
-export interface Dataset {
+export interface Dataset<B extends Batch = Batch> {
   /** Number of samples. */
   readonly length: number;
   /** The parts of one sample, for instance [image, label]. */
-  get(index: number): Batch;
+  get(index: number): B;
   /** The parts of several samples, stacked. */
-  batch?(indices: Int32Array): Batch;
+  batch?(indices: Int32Array): B;
 }
 
 /** The rows `indices` of a contiguous tensor [n, ...], copied by one kernel call. */
@@ -34,10 +34,10 @@ export function takeRows<D extends DType>(t: Tensor<D>, indices: Int32Array): Te
 }
 
 /** Tensors that share their first dimension: sample i is the i-th row of each. */
-export class TensorDataset implements Dataset {
-  readonly tensors: readonly Tensor[];
+export class TensorDataset<B extends Batch = Batch> implements Dataset<B> {
+  readonly tensors: B;
 
-  constructor(...tensors: Tensor[]) {
+  constructor(...tensors: B) {
     if (tensors.length === 0) throw new ArgumentError("TensorDataset: needs at least one tensor");
     for (const t of tensors) {
       if (!isTensor(t)) throw new ArgumentError(`TensorDataset: every part must be a tensor, got ${describe(t)}`);
@@ -47,28 +47,28 @@ export class TensorDataset implements Dataset {
         );
       }
     }
-    this.tensors = tensors.map((t) => t.detach().contiguous());
+    this.tensors = tensors.map((t) => t.detach().contiguous()) as Batch as B;
   }
 
   get length(): number {
     return this.tensors[0]!.shape[0]!;
   }
 
-  get(index: number): Batch {
-    return this.tensors.map((t) => t.select(0, index));
+  get(index: number): B {
+    return this.tensors.map((t) => t.select(0, index)) as Batch as B;
   }
 
-  batch(indices: Int32Array): Batch {
-    return this.tensors.map((t) => takeRows(t, indices));
+  batch(indices: Int32Array): B {
+    return this.tensors.map((t) => takeRows(t, indices)) as Batch as B;
   }
 }
 
 /** Some samples of another dataset, in the given order. */
-export class Subset implements Dataset {
-  readonly dataset: Dataset;
+export class Subset<B extends Batch = Batch> implements Dataset<B> {
+  readonly dataset: Dataset<B>;
   readonly indices: Int32Array;
 
-  constructor(dataset: Dataset, indices: ArrayLike<number>) {
+  constructor(dataset: Dataset<B>, indices: ArrayLike<number>) {
     this.dataset = dataset;
     this.indices = Int32Array.from(indices);
     for (const i of this.indices) {
@@ -81,20 +81,20 @@ export class Subset implements Dataset {
     return this.indices.length;
   }
 
-  get(index: number): Batch {
+  get(index: number): B {
     const i = this.indices[index];
     if (i === undefined) throw new IndexError(`Subset: index ${index} is out of range for ${this.length} samples`);
     return this.dataset.get(i);
   }
 
-  batch(indices: Int32Array): Batch {
+  batch(indices: Int32Array): B {
     const mapped = indices.map((i) => this.indices[i]!);
     return this.dataset.batch?.(mapped) ?? stack(Array.from(mapped, (i) => this.dataset.get(i)));
   }
 }
 
 /** Stacks single samples part by part. */
-export function stack(samples: readonly Batch[]): Batch {
+export function stack<B extends Batch>(samples: readonly B[]): B {
   const first = samples[0];
   if (first === undefined) throw new ArgumentError("stack: there are no samples");
   return first.map((part, p) => {
@@ -110,5 +110,5 @@ export function stack(samples: readonly Batch[]): Batch {
       y.select(0, i).copy_(t);
     });
     return y;
-  });
+  }) as Batch as B;
 }

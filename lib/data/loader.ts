@@ -4,7 +4,7 @@ import { describe } from "../core/shape.js";
 import { Generator } from "../ops/random.js";
 import { type Batch, type Dataset, stack } from "./dataset.js";
 
-export interface DataLoaderOptions {
+export interface DataLoaderOptions<Sample extends Batch = Batch, B extends Batch = Sample> {
   /** Samples per batch, default 1. */
   readonly batchSize?: number;
   /** A new random order every epoch, default false. */
@@ -14,9 +14,9 @@ export interface DataLoaderOptions {
   /** Seed of the order, default 0: the order of an epoch follows from seed and epoch number alone. */
   readonly seed?: number;
   /** Makes a batch of single samples; default: stacks each part. */
-  readonly collate?: (samples: readonly Batch[]) => Batch;
+  collate?(samples: readonly Sample[]): Sample;
   /** Called on every batch, for instance to turn bytes into normalised numbers. */
-  readonly transform?: (batch: Batch) => Batch;
+  transform?(batch: Sample): B;
 }
 
 /** Where a loader stands, to continue an interrupted epoch exactly. */
@@ -32,15 +32,15 @@ export interface LoaderState {
  * An epoch's order is a function of the seed and the epoch number, so a run that is interrupted and resumed with
  * `state` sees the same batches as one that was not.
  */
-export class DataLoader {
-  readonly dataset: Dataset;
+export class DataLoader<Sample extends Batch = Batch, B extends Batch = Sample> {
+  readonly dataset: Dataset<Sample>;
   readonly batchSize: number;
-  readonly #options: DataLoaderOptions;
+  readonly #options: DataLoaderOptions<Sample, B>;
   #epoch = 0;
   #start = 0;
   #batch = 0;
 
-  constructor(dataset: Dataset, options: DataLoaderOptions = {}) {
+  constructor(dataset: Dataset<Sample>, options: DataLoaderOptions<Sample, B> = {}) {
     checkOptions("DataLoader", options, ["batchSize", "shuffle", "dropLast", "seed", "collate", "transform"]);
     if (typeof dataset?.length !== "number" || typeof dataset.get !== "function") {
       throw new ArgumentError(`DataLoader: the dataset must have a length and get(index), got ${describe(dataset)}`);
@@ -77,7 +77,7 @@ export class DataLoader {
     return generator.permutation(n);
   }
 
-  *[Symbol.iterator](): Iterator<Batch> {
+  *[Symbol.iterator](): Iterator<B> {
     const order = this.order(this.#epoch);
     const batches = this.length;
     for (let b = this.#start; b < batches; b++) {
@@ -90,7 +90,7 @@ export class DataLoader {
     this.#start = this.#batch = 0;
   }
 
-  async *[Symbol.asyncIterator](): AsyncIterator<Batch> {
+  async *[Symbol.asyncIterator](): AsyncIterator<B> {
     for (const batch of this) {
       // One turn of the event loop a batch, so that timers and requests are served during training.
       await new Promise((resolve) => setImmediate(resolve));
@@ -98,12 +98,14 @@ export class DataLoader {
     }
   }
 
-  #make(indices: Int32Array): Batch {
-    const { collate, transform } = this.#options;
+  #make(indices: Int32Array): B {
+    const options = this.#options;
+    const collate = options.collate?.bind(options) ?? stack<Sample>;
     const batch =
-      collate === undefined && this.dataset.batch !== undefined
+      options.collate === undefined && this.dataset.batch !== undefined
         ? this.dataset.batch(indices)
-        : (collate ?? stack)(Array.from(indices, (i) => this.dataset.get(i)));
-    return transform === undefined ? batch : transform(batch);
+        : collate(Array.from(indices, (i) => this.dataset.get(i)));
+    // Without a transform both are the same type: that is B's default.
+    return options.transform === undefined ? (batch as Batch as B) : options.transform(batch);
   }
 }

@@ -6,7 +6,7 @@ import { format } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import { mul } from "../ops/pointwise.js";
 import { cast, unsqueeze } from "../ops/view.js";
-import { type Batch, TensorDataset } from "./dataset.js";
+import { TensorDataset } from "./dataset.js";
 import { readIdx } from "./idx.js";
 
 /** The four files of MNIST and of Fashion-MNIST, with and without .gz, with a dot or a dash before idx. */
@@ -35,7 +35,10 @@ export interface MnistOptions {
  * MNIST or Fashion-MNIST from a folder with the original IDX files. Sample i is [image, label]: uint8 [1, 28, 28] and
  * int32 [].
  */
-export function mnist(folder: string, options: MnistOptions = {}): TensorDataset {
+export function mnist(
+  folder: string,
+  options: MnistOptions = {},
+): TensorDataset<[image: Tensor<"uint8">, label: Tensor<"int32">]> {
   const stem = options.train === false ? "t10k" : "train";
   const images = readIdx(find(folder, `${stem}-images`, "idx3-ubyte"));
   const labels = readIdx(find(folder, `${stem}-labels`, "idx1-ubyte"));
@@ -44,15 +47,18 @@ export function mnist(folder: string, options: MnistOptions = {}): TensorDataset
       `mnist: images ${format(images.shape)} and labels ${format(labels.shape)} do not belong together`,
     );
   }
-  return new TensorDataset(unsqueeze(images, 1), cast(labels, "int32"));
+  return new TensorDataset(unsqueeze(cast(images, "uint8"), 1), cast(labels, "int32"));
 }
 
 /** A loader's transform: bytes 0 to 255 become (byte / 255 - mean) / deviation in float32. */
-export function normalizeBytes(mean: number, deviation: number): (batch: Batch) => Batch {
-  return ([images, ...rest]) => [normalized(images!, mean, deviation), ...rest];
+export function normalizeBytes(
+  mean: number,
+  deviation: number,
+): <Rest extends readonly Tensor[]>(batch: readonly [Tensor, ...Rest]) => [Tensor<"float32">, ...Rest] {
+  return ([images, ...rest]) => [normalized(images, mean, deviation), ...rest];
 }
 
-function normalized(images: Tensor, mean: number, deviation: number): Tensor {
+function normalized(images: Tensor, mean: number, deviation: number): Tensor<"float32"> {
   const floats = cast(images, "float32");
   const scaled = mul(floats, 1 / (255 * deviation));
   floats.dispose();

@@ -58,6 +58,10 @@ declare module "../core/tensor.js" {
     ceil(): Tensor<D>;
     round(): Tensor<D>;
     trunc(): Tensor<D>;
+    sum(
+      this: Tensor<"bool"> | Tensor<"uint8">,
+      options?: reduce.ReduceOptions | number | readonly number[],
+    ): Tensor<"int32">;
     sum(options?: reduce.ReduceOptions | number | readonly number[]): Tensor<D>;
     mean(options?: reduce.ReduceOptions | number | readonly number[]): Tensor<D>;
     matmul(other: Tensor<D>): Tensor<D>;

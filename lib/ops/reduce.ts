@@ -94,10 +94,15 @@ export function reduceOptions(
 }
 
 /** The sum over all elements, or over `dim`. Integers and booleans sum as int32. */
-export function sum<D extends DType>(x: Tensor<D>, options?: ReduceOptions | number | readonly number[]): Tensor<D> {
+export function sum(
+  x: Tensor<"bool"> | Tensor<"uint8">,
+  options?: ReduceOptions | number | readonly number[],
+): Tensor<"int32">;
+export function sum<D extends DType>(x: Tensor<D>, options?: ReduceOptions | number | readonly number[]): Tensor<D>;
+export function sum(x: Tensor, options?: ReduceOptions | number | readonly number[]): Tensor {
   const o = reduceOptions("sum", x, options);
   const from = x.dtype === "bool" || x.dtype === "uint8" ? cast(x, "int32") : x;
-  return sumOp([from], o) as Tensor<D>;
+  return sumOp([from], o);
 }
 
 /** The mean over all elements, or over `dim`; NaN of nothing. */
