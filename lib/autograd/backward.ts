@@ -43,7 +43,12 @@ function edgeOrThrow(call: string, name: string, t: Tensor): Edge {
 }
 
 /** The gradient a pass starts with: given and checked, or 1 for a tensor with one element. */
-function startingGradient(call: string, output: Tensor, given: Tensor | null | undefined): Tensor {
+function startingGradient(
+  call: string,
+  output: Tensor,
+  given: Tensor | null | undefined,
+  createGraph: boolean,
+): Tensor {
   if (given === null || given === undefined) {
     if (output.numel() !== 1) {
       throw new GradientError(
@@ -51,7 +56,9 @@ function startingGradient(call: string, output: Tensor, given: Tensor | null | u
           "gradient 1 (sum() or mean() it first, or pass { gradient })",
       );
     }
-    return unrecorded(() => primitives().filled(output.shape, output.dtype, 1));
+    const one = unrecorded(() => primitives().filled(output.shape, output.dtype, 1));
+    one.storage.transient = !createGraph; // the pass gives it back
+    return one;
   }
   if (!isTensor(given)) throw new ArgumentError(`${call}: gradient must be a tensor, ${named("got", given)}`);
   if (!sameShape(given.shape, output.shape)) {
@@ -73,10 +80,10 @@ export function backward(
   checkOptions("backward", options, ["gradient", "gradients", "retainGraph", "createGraph", "inputs"]);
   const list = isTensor(tensors) ? [tensors] : tensors;
   const roots = list.map((t) => edgeOrThrow("backward", "the tensor", t));
-  const gradients = list.map((t, i) =>
-    startingGradient("backward", t, options.gradients?.[i] ?? (i === 0 ? options.gradient : null)),
-  );
   const createGraph = options.createGraph ?? false;
+  const gradients = list.map((t, i) =>
+    startingGradient("backward", t, options.gradients?.[i] ?? (i === 0 ? options.gradient : null), createGraph),
+  );
   const retainGraph = options.retainGraph ?? createGraph;
   const inputs = options.inputs;
   if (inputs !== undefined && inputs.length === 0)
@@ -118,14 +125,14 @@ export function grad(
     throw new ArgumentError(`grad: gradOutputs has ${given.length} entries for ${from.length} outputs`);
   }
   const roots = from.map((t, i) => edgeOrThrow("grad", `outputs[${i}]`, t));
-  const gradients = from.map((t, i) => startingGradient("grad", t, given[i]));
+  const createGraph = options.createGraph ?? false;
+  const gradients = from.map((t, i) => startingGradient("grad", t, given[i], createGraph));
   const captures = to.map((t, i): Edge => {
     if (!isTensor(t)) throw new ArgumentError(`grad: inputs[${i}] must be a tensor, got ${describe(t)}`);
     const edge = edgeOf(t);
     if (edge === null) throw new GradientError(`grad: ${named(`inputs[${i}]`, t)} does not require gradients`);
     return edge;
   });
-  const createGraph = options.createGraph ?? false;
   const captured = runBackward({
     roots,
     gradients,

@@ -11,8 +11,8 @@ import { MemoryLimitError } from "./errors.js";
  * A block goes back to the pool in two ways. Deterministically, where the library knows that nobody can hold the
  * tensor (gradients consumed by backward(), temporaries of an op, `dispose()`, the end of a `scope`). Or because its
  * Storage object was collected: the addon holds a weak reference to every Storage, and when the pool has nothing that
- * fits it asks which of them are gone (sweep). If nothing is gone and much fresh memory has been taken since the last
- * look, it asks V8 for a collection of the young generation first, which costs well under a millisecond and finds all
+ * fits it asks which of them are gone (sweep). If nothing is gone and much memory has been handed out since the last
+ * collection, it asks V8 for one of the young generation, which costs about a millisecond and finds all
  * activations of the steps before. So a plain training loop lives in the memory of about one step, and nobody calls anything.
  *
  * Blocks are private: their ArrayBuffers are never handed out, so nothing can detach or resize them, and a reader of
@@ -39,8 +39,8 @@ const minimumBytes = 64;
 /** Blocks up to this size are cut from slabs, so that a scalar does not own an ArrayBuffer. */
 const slabbedBytes = 4096;
 const slabBytes = 256 * 1024;
-/** Fresh bytes that may be taken between two collections the pool asks for (or half of what is live, if more). */
-const freshBudget = 48 * 1024 * 1024;
+/** Bytes that may be handed out between two collections the pool asks for (or half of what was live after one, if more). */
+const handedBudget = 48 * 1024 * 1024;
 
 /** A piece of memory with its typed views, made once. */
 export class Block {
@@ -115,10 +115,11 @@ let peak = 0;
 let tensors = 0;
 let fresh = 0;
 let freshBlocks = 0;
-let freshSinceCollection = 0;
+let handedSinceCollection = 0;
 let collections = 0;
 let limit = Number.POSITIVE_INFINITY;
-let liveAfterFullCollection = freshBudget;
+let liveAfterCollection = 0;
+let liveAfterFullCollection = handedBudget;
 let slab: Uint8Array | undefined;
 let slabUsed = 0;
 let poisoned = false;
@@ -188,6 +189,7 @@ export function acquire(bytes: number, owner: object): Block {
     pooled -= capacity;
   }
   if (poisoned) block.bytes.fill(0xff);
+  handedSinceCollection += capacity;
   live += capacity;
   if (live > peak) peak = live;
   tensors++;
@@ -242,7 +244,7 @@ function find(capacity: number): Block {
   let block = take(capacity);
   if (block !== undefined) return block;
   const large = capacity > slabbedBytes;
-  if (hooks?.collect !== undefined && freshSinceCollection > Math.max(freshBudget, live / 2)) {
+  if (hooks?.collect !== undefined && handedSinceCollection > Math.max(handedBudget, liveAfterCollection / 2)) {
     collect(false);
     block = take(capacity);
     if (block !== undefined) return block;
@@ -261,15 +263,17 @@ function collect(all: boolean): void {
   hooks?.collect?.(all);
   collections++;
   sweep();
-  // Tensors that survived two young collections are old: when a young one finds little although much was taken,
+  // Tensors that survived two young collections are old: when a young one finds little although much was handed out,
   // collect everything, but not again before the live bytes have doubled.
-  if (!all && before - live < freshSinceCollection / 4 && before > 2 * liveAfterFullCollection) {
+  if (!all && before - live < handedSinceCollection / 4 && live > 2 * liveAfterFullCollection) {
     hooks?.collect?.(true);
     collections++;
     sweep();
-    liveAfterFullCollection = Math.max(live, freshBudget);
+    all = true;
   }
-  freshSinceCollection = 0;
+  if (all) liveAfterFullCollection = Math.max(live, handedBudget);
+  liveAfterCollection = live;
+  handedSinceCollection = 0;
 }
 
 function make(capacity: number): Block {
@@ -279,7 +283,6 @@ function make(capacity: number): Block {
   hooks?.register(block.id, bytes);
   fresh += capacity;
   freshBlocks++;
-  freshSinceCollection += capacity;
   return block;
 }
 

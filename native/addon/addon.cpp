@@ -42,6 +42,7 @@ void close_environment(napi_env env, void* data, void*) {
     if (block) release(environment, block);
   for (const Watched& each : environment->watched)
     if (each.weak) napi_delete_reference(env, each.weak);
+  if (environment->canary) napi_delete_reference(env, environment->canary);
   if (environment->calls_keeper) napi_delete_reference(env, environment->calls_keeper);
   delete environment;
 }

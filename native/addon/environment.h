@@ -37,6 +37,7 @@ struct Environment {
 
   std::vector<Watched> watched;      // by id
   std::vector<int32_t> watched_ids;  // those in use, in any order
+  napi_ref canary = nullptr;         // to an object that the next collection of any kind takes
 };
 
 void release(Environment* environment, Block* block);

@@ -17,6 +17,30 @@ void forget(napi_env env, Environment* environment, int32_t id) {
   entry.weak = nullptr;
 }
 
+// Whether nothing has been collected since the last complete sweep: an object that nobody holds is still there.
+bool canary_lives(napi_env env, Environment* environment) {
+  if (!environment->canary) return false;
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(env, &scope) != napi_ok) return false;
+  napi_value object = nullptr;
+  napi_get_reference_value(env, environment->canary, &object);
+  napi_close_handle_scope(env, scope);
+  if (object) return true;
+  napi_delete_reference(env, environment->canary);
+  environment->canary = nullptr;
+  return false;
+}
+
+void set_canary(napi_env env, Environment* environment) {
+  napi_handle_scope scope;
+  if (environment->canary || napi_open_handle_scope(env, &scope) != napi_ok) return;
+  napi_value object;
+  if (napi_create_object(env, &object) != napi_ok ||
+      napi_create_reference(env, object, 0, &environment->canary) != napi_ok)
+    environment->canary = nullptr;
+  napi_close_handle_scope(env, scope);
+}
+
 }  // namespace
 
 // watch(id, object)
@@ -52,7 +76,8 @@ napi_value unwatch(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// sweep(out: Int32Array): number. Writes the numbers of objects that are gone, as many as fit, and forgets them.
+// sweep(out: Int32Array): number. Writes the numbers of objects that are gone, as many as fit, and forgets them. Looks
+// at all objects only if V8 has collected something since the last time.
 napi_value sweep(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Environment* environment = arguments.environment;
@@ -62,6 +87,7 @@ napi_value sweep(napi_env env, napi_callback_info info) {
   if (napi_get_typedarray_info(env, arguments.value[0], &type, &length, &data, nullptr, nullptr) != napi_ok ||
       type != napi_int32_array)
     return throw_type_error(env, "sweep takes an Int32Array");
+  if (canary_lives(env, environment)) return number(env, 0);
   int32_t* out = static_cast<int32_t*>(data);
   size_t found = 0;
   const std::vector<int32_t>& ids = environment->watched_ids;
@@ -81,6 +107,7 @@ napi_value sweep(napi_env env, napi_callback_info info) {
     }
     napi_close_handle_scope(env, scope);
   }
+  if (found < length) set_canary(env, environment);  // else there may be more
   return number(env, (double)found);
 }
 
