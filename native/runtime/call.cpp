@@ -127,16 +127,19 @@ std::atomic<bool> trace{[] {
 
 }  // namespace
 
+int64_t invoke(const Call& call, const KernelTable& table, const Runtime& runtime, void* const* operands) {
+  return kFunctions[call.kernel].invoke(table, call.type, call.sizes, runtime, operands);
+}
+
 void set_trace(bool on) { trace.store(on, std::memory_order_relaxed); }
 
 int64_t run(const Call& call, const Settings& settings, void* const* operands) {
   const char* algorithm = nullptr;
   const Runtime runtime = {thread_count(), settings.precision, parallel, scratch, &algorithm};
-  const auto invoke = kFunctions[call.kernel].invoke;
   if (!trace.load(std::memory_order_relaxed)) [[likely]]
-    return invoke(*settings.table, call.type, call.sizes, runtime, operands);
+    return invoke(call, *settings.table, runtime, operands);
   const double start = seconds();
-  const int64_t status = invoke(*settings.table, call.type, call.sizes, runtime, operands);
+  const int64_t status = invoke(call, *settings.table, runtime, operands);
   print_trace(call, settings.table->target, algorithm, seconds() - start, status);
   return status;
 }

@@ -28,12 +28,15 @@ constexpr int64_t kMostSize = int64_t(1) << 40;
 bool decode(double kernel, double type, const double* sizes, double slots, double parameters, const bool* given,
             Call* call, Text* error);
 
+// Runs a decoded call with a given runtime; a Status.
+int64_t invoke(const Call& call, const KernelTable& table, const Runtime& runtime, void* const* operands);
+
 struct Settings {
   const KernelTable* table;
   int precision = kDefault;
 };
 
-// Runs a decoded call on operands that hold their regions (null where not given); a Status.
+// The same with this process's pool and memory, traced if asked for. Operands hold their regions; null where not given.
 int64_t run(const Call& call, const Settings& settings, void* const* operands);
 
 // One line per call on stderr. Initially XCORR_TRACE=1.

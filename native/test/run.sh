@@ -1,0 +1,65 @@
+#!/bin/sh
+# Native tests without Node:
+#   sh native/test/run.sh [plain|asan|tsan|neon] [rounds]
+# asan: AddressSanitizer and UndefinedBehaviorSanitizer. neon: cross-compiled, under qemu-aarch64, and its bits compared
+# with this machine's (if it has fma).
+set -e
+cd "$(dirname "$0")/../.."
+mode=${1:-plain}
+rounds=$2
+CXX=${CXX:-g++}
+runner=
+case $mode in
+  plain) flags="-O2"; rounds=${rounds:-40} ;;
+  asan) flags="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"; rounds=${rounds:-15} ;;
+  tsan) flags="-O1 -g -fsanitize=thread"; rounds=${rounds:-5} ;;
+  neon) CXX=${CROSS_CXX:-aarch64-linux-gnu-g++}; flags="-O2"; runner="qemu-aarch64-static -L /usr/aarch64-linux-gnu"; rounds=${rounds:-10} ;;
+  *) echo "usage: $0 [plain|asan|tsan|neon] [rounds]" >&2; exit 2 ;;
+esac
+case $mode-$(uname -m) in
+  neon-*) targets="generic neon" ;;
+  *-x86_64) targets="generic avx2 avx512" ;;
+  *-aarch64) targets="generic neon" ;;
+  *) targets="generic" ;;
+esac
+
+# build.json's flags of one name.
+flags_of() {
+  tr -d '\n' < native/build.json | sed 's/.*"'"$1"'": *\[\([^]]*\)\].*/\1/; s/[",]/ /g'
+}
+
+build=build/test/$mode
+mkdir -p "$build"
+objects=
+for target in $targets; do
+  object=$build/$target.o
+  objects="$objects $object"
+  changed=$(find native/abi.h native/simd native/kernels native/targets native/build.json -newer "$object" 2>/dev/null | head -1 || true)
+  [ -f "$object" ] && [ -z "$changed" ] && continue
+  echo "compiling $target ($mode)"
+  $CXX $(flags_of xcorr_kernel_flags) $(flags_of xcorr_${target}_flags) $flags -DXCORR_TARGET="$target" \
+    -c native/targets/target.cpp -o "$object"
+done
+runtime=$(flags_of xcorr_runtime_sources)
+echo "compiling the tests ($mode)"
+$CXX -std=c++20 -fno-rtti -Wall -Wextra $flags native/test/parity.cpp native/test/random_calls.cpp $runtime $objects \
+  -pthread -o "$build/parity"
+$CXX -std=c++20 -Wall -Wextra $flags native/test/threads.cpp native/runtime/threads.cpp native/runtime/cpu.cpp \
+  -pthread -o "$build/threads"
+
+status=0
+if [ "$mode" != neon ]; then "$build/threads" || status=1; fi
+$runner "$build/parity" "$rounds" || status=1
+if [ "$mode" = neon ] && grep -q ' fma ' /proc/cpuinfo 2>/dev/null; then
+  sh "$0" plain 1 > "$build/plain.log" || { cat "$build/plain.log"; status=1; }
+  build/test/plain/parity --hash > "$build/here.txt"
+  $runner "$build/parity" --hash > "$build/neon.txt"
+  if cmp -s "$build/here.txt" "$build/neon.txt"; then
+    echo "neon and this machine give the same bits: $(wc -l < "$build/neon.txt") hashes of kernel and type"
+  else
+    echo "FAILED: neon and this machine give different bits:"
+    diff "$build/here.txt" "$build/neon.txt" || true
+    status=1
+  fi
+fi
+exit $status
