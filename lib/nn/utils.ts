@@ -3,10 +3,11 @@ import { ArgumentError, GradientError, ShapeError } from "../core/errors.js";
 import { checkNumber, checkOptions } from "../core/options.js";
 import { describe, format } from "../core/shape.js";
 import { empty, isTensor, type Tensor } from "../core/tensor.js";
+import { clamp } from "../ops/clamp.js";
 import { assign, mul_ } from "../ops/inplace.js";
 import { contiguous, copyInto } from "../ops/kernel.js";
 import { abs, square } from "../ops/pointwise.js";
-import { clamp, pow } from "../ops/power.js";
+import { pow } from "../ops/power.js";
 import { reduceDims, sum } from "../ops/reduce.js";
 import { narrow, reshape } from "../ops/view.js";
 
