@@ -6,12 +6,12 @@ import { isTensor, type Tensor } from "../core/tensor.js";
 import { type DimOptions, extremes, readDimOptions } from "./argmax.js";
 import { eq } from "./compare.js";
 import { defineOp, type Op } from "./define.js";
-import { gather } from "./indexing.js";
 import { copied } from "./kernel.js";
 import { installMethods } from "./methods.js";
 import { div } from "./pointwise.js";
 import { maximum, minimum } from "./power.js";
 import { type ReduceOptions, reduceDims, reducedShape, reduceOptions, sum } from "./reduce.js";
+import { gather } from "./scatter.js";
 import { cast, reshape, squeeze } from "./view.js";
 import { where } from "./where.js";
 

@@ -2,6 +2,7 @@ import { isGradEnabled } from "../autograd/mode.js";
 import type { DType } from "../core/dtype.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import * as activation from "./activation.js";
+import { type ClampOptions, clamp } from "./clamp.js";
 import { checkTensor } from "./compare.js";
 import * as indexing from "./indexing.js";
 import { assign } from "./inplace.js";
@@ -10,6 +11,7 @@ import { installMethods } from "./methods.js";
 import type { Operand } from "./pointwise.js";
 import * as pointwise from "./pointwise.js";
 import * as power from "./power.js";
+import * as scatters from "./scatter.js";
 import { clone } from "./view.js";
 import { maskedFill, where } from "./where.js";
 
@@ -50,9 +52,9 @@ export const round_: InPlace<[]> = inPlace("round_", pointwise.round);
 export const relu_: InPlace<[]> = inPlace("relu_", activation.relu);
 export const sigmoid_: InPlace<[]> = inPlace("sigmoid_", activation.sigmoid);
 export const tanh_: InPlace<[]> = inPlace("tanh_", activation.tanh);
-export const clamp_: InPlace<[min?: Operand | power.ClampOptions | null, max?: Operand | null]> = inPlace(
+export const clamp_: InPlace<[min?: Operand | ClampOptions | null, max?: Operand | null]> = inPlace(
   "clamp_",
-  power.clamp,
+  clamp,
   "reads",
 );
 export const pow_: InPlace<[exponent: Operand]> = inPlace(
@@ -95,11 +97,11 @@ export const indexFill_: InPlace<[dim: number, index: Tensor, value: number | Te
 );
 export const scatter_: InPlace<[dim: number, index: Tensor, source: Tensor | number]> = inPlace(
   "scatter_",
-  indexing.scatter,
+  scatters.scatter,
 );
 export const scatterAdd_: InPlace<[dim: number, index: Tensor, source: Tensor | number]> = inPlace(
   "scatterAdd_",
-  indexing.scatterAdd,
+  scatters.scatterAdd,
 );
 
 /** x where the condition holds is kept, elsewhere it becomes `other`. */
@@ -126,7 +128,7 @@ declare module "../core/tensor.js" {
     relu_(): Tensor<D>;
     sigmoid_(): Tensor<D>;
     tanh_(): Tensor<D>;
-    clamp_(min?: Operand | power.ClampOptions | null, max?: Operand | null): Tensor<D>;
+    clamp_(min?: Operand | ClampOptions | null, max?: Operand | null): Tensor<D>;
     pow_(exponent: Operand): Tensor<D>;
     fmod_(other: Operand): Tensor<D>;
     remainder_(other: Operand): Tensor<D>;

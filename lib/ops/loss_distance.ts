@@ -15,12 +15,12 @@ import {
   reduced,
   targetWeights,
 } from "./cross_entropy.js";
-import { gather } from "./indexing.js";
 import { floating, sameDType } from "./kernel.js";
 import { clampedValue, type LossOptions } from "./loss.js";
 import { add, div, mul, neg, sqrt, square, sub } from "./pointwise.js";
 import { minimum } from "./power.js";
 import { sum } from "./reduce.js";
+import { gather } from "./scatter.js";
 import { norm } from "./vector_norm.js";
 import { reshape, squeeze, unsqueeze } from "./view.js";
 import { where } from "./where.js";

@@ -1,269 +1,25 @@
 import { activationCodes } from "../backend/abi.js";
-import { run } from "../backend/run.js";
 import type { DType } from "../core/dtype.js";
 import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkChoice, checkNumber, checkOptions } from "../core/options.js";
 import { checkShape, format, numel, type Shape } from "../core/shape.js";
-import { empty, type Tensor } from "../core/tensor.js";
-import { checkTensor, gt, logicalAnd, lt } from "./compare.js";
-import { defineOp, type Op } from "./define.js";
-import { contiguous, copyInto, filled, floating, sameDType, unary } from "./kernel.js";
-import { add, mul, rsqrt, square, sub } from "./pointwise.js";
-import { mean, sum } from "./reduce.js";
+import type { Tensor } from "../core/tensor.js";
+import {
+  type Activation,
+  batchNormActivationOp,
+  batchNormInferenceActivationOp,
+  batchNormInferenceOp,
+  batchNormOp,
+} from "./batch_norm.js";
+import { checkTensor } from "./compare.js";
+import { copyInto, floating, sameDType, unary } from "./kernel.js";
+import { layerNormOp } from "./layer_norm.js";
+import { checkChannels } from "./normalization.js";
+import { add, mul, rsqrt, square } from "./pointwise.js";
+import { mean } from "./reduce.js";
 import { reshape } from "./view.js";
-import { where } from "./where.js";
 
-/** Normalisation: batch_norm over [batch, channels, inner] and layer_norm over [rows, count], with all that is made of them. */
-
-type Activation = "none" | "relu" | "relu6";
-
-interface BatchNormOpOptions {
-  readonly eps: number;
-  readonly activation: Activation;
-  /** Told the mean and the biased variance per channel (running statistics). */
-  readonly observe?: (mean: Tensor, variance: Tensor) => void;
-}
-
-function batchNormSizes(x: Tensor, { eps, activation }: BatchNormOpOptions): number[] {
-  return [x.shape[0]!, x.shape[1]!, x.shape[2]!, activationCodes.indexOf(activation), eps];
-}
-
-const given = (t: Tensor | null | undefined): Tensor | null => (t ? contiguous(t) : null);
-
-/**
- * The derivative of a normalisation's own derivative. With xh = (x - mean) r, r = (variance + eps)^-1/2, means over
- * `dims`, and P(g) = g - mean(g) - xh mean(g xh): forward's gradient is dx = r P(g). Given the gradient `a` of dx,
- * and `more` for xh (from the gradient of dweight), this is what reaches g and x. Written in ops, for any order.
- */
-function secondDerivative(
-  x: Tensor,
-  g: Tensor,
-  a: Tensor | null,
-  more: Tensor | null,
-  dims: readonly number[],
-  eps: number,
-): { toG: Tensor | null; toX: Tensor | null; normal: Tensor } {
-  const average = (t: Tensor): Tensor => mean(t, { dim: dims, keepdim: true });
-  const centred = sub(x, average(x));
-  const r = rsqrt(add(average(square(centred)), eps));
-  const normal = mul(centred, r);
-  const project = (t: Tensor): Tensor => sub(sub(t, average(t)), mul(normal, average(mul(t, normal))));
-  let toNormal = more;
-  let scaleTerm: Tensor | null = null;
-  if (a !== null) {
-    const gNormal = average(mul(g, normal));
-    const aNormal = average(mul(a, normal));
-    const direct = mul(r, add(mul(a, gNormal), mul(g, aNormal)));
-    toNormal = toNormal === null ? mul(direct, -1) : sub(toNormal, direct);
-    // <a, P(g)> per mean, times dr/dx = -r² xh (per mean)
-    const inner = sub(sub(average(mul(a, g)), mul(average(a), average(g))), mul(aNormal, gNormal));
-    scaleTerm = mul(normal, mul(inner, square(r)));
-  }
-  let toX = toNormal === null ? null : mul(r, project(toNormal));
-  if (toX !== null && scaleTerm !== null) toX = sub(toX, scaleTerm);
-  return { toG: a === null ? null : mul(r, project(a)), toX, normal };
-}
-
-/** Where the activation passes the gradient, as the kernel decides it from the output. */
-function masked(dy: Tensor, y: Tensor | null, activation: Activation): Tensor {
-  if (activation === "none" || y === null) return dy;
-  const passes = activation === "relu" ? gt(y, 0) : logicalAnd(gt(y, 0), lt(y, 6));
-  return where(passes, dy, 0);
-}
-
-const perChannel = (t: Tensor | null): Tensor | null => (t === null ? null : reshape(t, [1, t.numel(), 1]));
-const sumOrNull = (a: Tensor | null, b: Tensor | null): Tensor | null => (a === null ? b : b === null ? a : add(a, b));
-const times = (a: Tensor | null, b: Tensor | null): Tensor | null => (a === null || b === null ? null : mul(a, b));
-
-type BatchNormGradInput = "x" | "dy" | "y" | "weight" | "mean" | "variance";
-interface BatchNormGradOptions extends BatchNormOpOptions {
-  readonly residual: boolean;
-}
-
-const batchNormGradOp: Op<BatchNormGradInput, BatchNormGradOptions> = defineOp<
-  BatchNormGradInput,
-  BatchNormGradOptions
->({
-  // dx, dweight, dbias and, if the forward had a residual, its gradient. mean and variance are those of x.
-  name: "batch_norm_grad",
-  inputs: ["x", "dy", "y", "weight", "mean", "variance"],
-  forward: ([x, dy, y, weight, average, variance], options) => {
-    const dx = empty(x!.shape, x!.dtype);
-    const dweight = empty([x!.shape[1]!], x!.dtype);
-    const dbias = empty([x!.shape[1]!], x!.dtype);
-    const dresidual = options.residual ? empty(x!.shape, x!.dtype) : null;
-    run("batch_norm_grad", x!.dtype, batchNormSizes(x!, options), [
-      contiguous(x!),
-      contiguous(dy!),
-      given(y),
-      given(weight),
-      contiguous(average!),
-      contiguous(variance!),
-      dx,
-      dweight,
-      dbias,
-      dresidual,
-    ]);
-    return dresidual === null ? [dx, dweight, dbias] : [dx, dweight, dbias, dresidual];
-  },
-  gradAll: {
-    reads: ["x", "dy", "y", "weight"],
-    formula: (c) => {
-      const [toDx, toDweight, toDbias, toDresidual] = c.gradients;
-      const x = c.input("x");
-      const y = c.optional("y");
-      const weight = perChannel(c.optional("weight"));
-      const g = masked(c.input("dy"), y, c.options.activation);
-      const scaled = toDx ? (weight === null ? toDx : mul(toDx, weight)) : null;
-      const b = perChannel(toDweight ?? null);
-      const { toG, toX, normal } = secondDerivative(x, g, scaled, times(b, g), [0, 2], c.options.eps);
-      let toDy = sumOrNull(toG, times(b, normal));
-      toDy = sumOrNull(toDy, perChannel(toDbias ?? null));
-      toDy = sumOrNull(toDy, toDresidual ?? null);
-      if (toDy !== null && toDy.numel() !== x.numel()) toDy = add(filled(x.shape, x.dtype, 0), toDy);
-      let toWeight: Tensor | null = null;
-      if (toDx && weight !== null) {
-        toWeight = sum(mul(secondDerivative(x, g, toDx, null, [0, 2], c.options.eps).toG!, g), { dim: [0, 2] });
-      }
-      return [toX, toDy === null ? null : masked(toDy, y, c.options.activation), null, toWeight, null, null];
-    },
-  },
-  samples: () =>
-    [false, true].map((residual) => ({
-      inputs: {
-        x: [3, 2, 19],
-        dy: [3, 2, 19],
-        y: residual ? [3, 2, 19] : null,
-        weight: residual ? [2] : null,
-        mean: (r) => r.uniform([2], -1, 1),
-        variance: (r) => r.uniform([2], 0.5, 2),
-      },
-      options: { eps: 1e-5, activation: residual ? "relu" : "none", residual },
-      // Its derivative takes mean and variance for those of x, which here they are not; gradgradcheck of batch_norm
-      // tests it.
-      skip: ["gradcheck", "gradgradcheck"],
-    })),
-});
-
-type BatchNormInput = "x" | "weight" | "bias" | "residual";
-
-function defineBatchNorm(name: string, activated: boolean): Op<BatchNormInput, BatchNormOpOptions> {
-  return defineOp<BatchNormInput, BatchNormOpOptions>({
-    name,
-    inputs: ["x", "weight", "bias", "residual"],
-    forward: ([x, weight, bias, residual], options, keep) => {
-      const y = empty(x!.shape, x!.dtype);
-      const average = empty([x!.shape[1]!], x!.dtype);
-      const variance = empty([x!.shape[1]!], x!.dtype);
-      run("batch_norm", x!.dtype, batchNormSizes(x!, options), [
-        contiguous(x!),
-        given(weight),
-        given(bias),
-        given(residual),
-        y,
-        average,
-        variance,
-      ]);
-      options.observe?.(average, variance);
-      keep(average);
-      keep(variance);
-      return y;
-    },
-    gradAll: {
-      // Without an activation backward does not need the output.
-      reads: activated ? ["x", "weight", "output"] : ["x", "weight"],
-      formula: (c) => {
-        const residual = c.needs("residual");
-        const [dx, dweight, dbias, dresidual] = batchNormGradOp.all(
-          [c.input("x"), c.dy, activated ? c.output() : null, c.optional("weight"), c.kept(0), c.kept(1)],
-          { eps: c.options.eps, activation: c.options.activation, residual },
-        );
-        return [dx!, dweight!, dbias!, dresidual ?? null];
-      },
-    },
-    samples: () => {
-      const options = (eps: number, activation: Activation): BatchNormOpOptions => ({ eps, activation });
-      return activated
-        ? [
-            { inputs: { x: [3, 2, 5], weight: [2], bias: [2], residual: [3, 2, 5] }, options: options(1e-5, "relu") },
-            { inputs: { x: [4, 3, 1], weight: null, bias: null, residual: null }, options: options(0.1, "relu6") },
-          ]
-        : [
-            { inputs: { x: [3, 2, 5], weight: [2], bias: [2], residual: null }, options: options(1e-5, "none") },
-            { inputs: { x: [4, 3, 1], weight: null, bias: [3], residual: [4, 3, 1] }, options: options(0.1, "none") },
-            { inputs: { x: [2, 2, 19], weight: [2], bias: null, residual: null }, options: options(1e-3, "none") },
-          ];
-    },
-  });
-}
-
-const batchNormOp: Op<BatchNormInput, BatchNormOpOptions> = defineBatchNorm("batch_norm", false);
-const batchNormActivationOp: Op<BatchNormInput, BatchNormOpOptions> = defineBatchNorm("batch_norm_activation", true);
-
-type InferenceInput = "x" | "weight" | "bias" | "residual" | "mean" | "variance";
-
-function defineBatchNormInference(name: string, activated: boolean): Op<InferenceInput, BatchNormOpOptions> {
-  return defineOp<InferenceInput, BatchNormOpOptions>({
-    // Mean and variance are constants.
-    name,
-    inputs: ["x", "weight", "bias", "residual", "mean", "variance"],
-    forward: ([x, weight, bias, residual, average, variance], options) => {
-      const y = empty(x!.shape, x!.dtype);
-      run("batch_norm_inference", x!.dtype, batchNormSizes(x!, options), [
-        contiguous(x!),
-        given(weight),
-        given(bias),
-        given(residual),
-        contiguous(average!),
-        contiguous(variance!),
-        y,
-      ]);
-      return y;
-    },
-    gradAll: {
-      reads: ["x", "weight", "mean", "variance", ...(activated ? (["output"] as const) : [])],
-      formula: (c) => {
-        const g = masked(c.dy, activated ? c.output() : null, c.options.activation);
-        const weight = perChannel(c.optional("weight"));
-        const r = perChannel(rsqrt(add(c.input("variance"), c.options.eps)))!;
-        const scale = weight === null ? r : mul(weight, r);
-        const normal = (): Tensor => mul(sub(c.input("x"), perChannel(c.input("mean"))!), r);
-        return [
-          c.needs("x") ? mul(g, scale) : null,
-          c.needs("weight") ? sum(mul(g, normal()), { dim: [0, 2] }) : null,
-          c.needs("bias") ? sum(g, { dim: [0, 2] }) : null,
-          c.needs("residual") ? g : null,
-          null,
-          null,
-        ];
-      },
-    },
-    samples: () => [
-      {
-        inputs: {
-          x: [3, 2, 5],
-          weight: [2],
-          bias: [2],
-          residual: null,
-          mean: (r) => r.uniform([2], -1, 1),
-          variance: (r) => r.uniform([2], 0.5, 2),
-        },
-        options: { eps: 1e-5, activation: activated ? "relu" : "none" },
-        // mean and variance are constants to it, which a check over all inputs does not know
-        skip: ["gradcheck", "gradgradcheck"],
-      },
-    ],
-  });
-}
-
-const batchNormInferenceOp: Op<InferenceInput, BatchNormOpOptions> = defineBatchNormInference(
-  "batch_norm_inference",
-  false,
-);
-const batchNormInferenceActivationOp: Op<InferenceInput, BatchNormOpOptions> = defineBatchNormInference(
-  "batch_norm_inference_activation",
-  true,
-);
+/** Normalisation by batch, layer, group, instance and root mean square. */
 
 export interface BatchNormOptions {
   /** Scale per channel, [channels]. */
@@ -280,17 +36,6 @@ export interface BatchNormOptions {
   readonly activation?: Activation;
   /** Added before the activation, of x's shape: activation(batchNorm(x) + residual). */
   readonly residual?: Tensor | null;
-}
-
-function checkChannels(call: string, argument: string, t: Tensor | null, x: Tensor, channels: number): void {
-  if (t === null) return;
-  checkTensor(call, argument, t);
-  sameDType(call, "x", x, argument, t);
-  if (t.rank !== 1 || t.shape[0] !== channels) {
-    throw new ShapeError(
-      `${call}: ${argument} must be [${channels}], one per channel of x ${format(x.shape)}, but it is ${format(t.shape)}`,
-    );
-  }
 }
 
 /** target = (1 - momentum) target + momentum * value, in place and unrecorded. */
@@ -372,88 +117,6 @@ export function batchNorm<D extends DType>(
   const op = activation === "none" ? batchNormOp : batchNormActivationOp;
   return reshape(op(inputs, { eps, activation, observe }), x.shape) as Tensor<D>;
 }
-
-// ---- layer norm ----
-
-type LayerNormGradInput = "x" | "dy" | "weight" | "mean" | "rstd";
-
-const layerNormGradOp: Op<LayerNormGradInput, { eps: number }> = defineOp<LayerNormGradInput, { eps: number }>({
-  name: "layer_norm_grad",
-  inputs: ["x", "dy", "weight", "mean", "rstd"],
-  forward: ([x, dy, weight, average, rstd], { eps }) => {
-    const [rows, count] = x!.shape as [number, number];
-    const dx = empty(x!.shape, x!.dtype);
-    const dweight = empty([count], x!.dtype);
-    const dbias = empty([count], x!.dtype);
-    run(
-      "layer_norm_grad",
-      x!.dtype,
-      [rows, count, eps],
-      [contiguous(x!), contiguous(dy!), given(weight), contiguous(average!), contiguous(rstd!), dx, dweight, dbias],
-    );
-    return [dx, dweight, dbias];
-  },
-  gradAll: {
-    reads: ["x", "dy", "weight"],
-    formula: (c) => {
-      const [toDx, toDweight, toDbias] = c.gradients;
-      const x = c.input("x");
-      const dy = c.input("dy");
-      const weight = c.optional("weight");
-      const g = weight === null ? dy : mul(dy, weight);
-      const b = toDweight ?? null;
-      const { toG, toX, normal } = secondDerivative(x, g, toDx ?? null, times(b, dy), [1], c.options.eps);
-      let toDy = toG === null ? null : weight === null ? toG : mul(toG, weight);
-      toDy = sumOrNull(toDy, times(b, normal));
-      toDy = sumOrNull(toDy, toDbias ?? null);
-      if (toDy !== null && toDy.numel() !== x.numel()) toDy = add(filled(x.shape, x.dtype, 0), toDy);
-      const toWeight = toG === null || weight === null ? null : sum(mul(toG, dy), { dim: 0 });
-      return [toX, toDy, toWeight, null, null];
-    },
-  },
-  samples: () =>
-    [
-      [3, 5],
-      [2, 19],
-    ].map(([rows, count]) => ({
-      inputs: {
-        x: [rows!, count!],
-        dy: [rows!, count!],
-        weight: [count!],
-        mean: (r) => r.uniform([rows!], -1, 1),
-        rstd: (r) => r.uniform([rows!], 0.5, 2),
-      },
-      options: { eps: 1e-5 },
-      // Its derivative takes mean and rstd for those of x, which here they are not; gradgradcheck of layer_norm tests it.
-      skip: ["gradcheck", "gradgradcheck"],
-    })),
-});
-
-const layerNormOp: Op<"x" | "weight" | "bias", { eps: number }> = defineOp<"x" | "weight" | "bias", { eps: number }>({
-  name: "layer_norm",
-  inputs: ["x", "weight", "bias"],
-  forward: ([x, weight, bias], { eps }, keep) => {
-    const [rows, count] = x!.shape as [number, number];
-    const y = empty(x!.shape, x!.dtype);
-    const average = empty([rows], x!.dtype);
-    const rstd = empty([rows], x!.dtype);
-    run("layer_norm", x!.dtype, [rows, count, eps], [contiguous(x!), given(weight), given(bias), y, average, rstd]);
-    keep(average);
-    keep(rstd);
-    return y;
-  },
-  gradAll: {
-    reads: ["x", "weight"],
-    formula: (c) => [
-      ...layerNormGradOp.all([c.input("x"), c.dy, c.optional("weight"), c.kept(0), c.kept(1)], c.options),
-    ],
-  },
-  samples: () => [
-    { inputs: { x: [3, 5], weight: [5], bias: [5] }, options: { eps: 1e-5 } },
-    { inputs: { x: [2, 19], weight: null, bias: null }, options: { eps: 0.1 } },
-    { inputs: { x: [4, 2], weight: [2], bias: null }, options: { eps: 1e-3 } },
-  ],
-});
 
 /**
  * Layer normalisation (Ba et al. 2016): over the last dimensions, which are `normalizedShape`.

@@ -2,10 +2,9 @@ import type { BinaryCode } from "../backend/abi.js";
 import { type DType, isFloating } from "../core/dtype.js";
 import { ArgumentError } from "../core/errors.js";
 import { checkNumber, checkOptions } from "../core/options.js";
-import { describe } from "../core/shape.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import { clampBetween } from "./activation.js";
-import { eq, ge, gt, logicalAnd, logicalOr, lt } from "./compare.js";
+import { eq, ge, gt, logicalAnd, lt } from "./compare.js";
 import { type Derivative, defineOp, type GradContext, type Op, type Sample, type SampleInput } from "./define.js";
 import { binary, filled, sameDType, unary } from "./kernel.js";
 import { installMethods } from "./methods.js";
@@ -117,7 +116,9 @@ const powScalarOp: Op<"x", { exponent: number }> = defineOp<"x", { exponent: num
  * @throws {ArgumentError} if an integer base has a negative number as exponent
  */
 export function pow<D extends DType>(base: Tensor<D>, exponent: Operand): Tensor<D>;
+
 export function pow(base: Operand, exponent: Operand): Tensor;
+
 export function pow(base: Operand, exponent: Operand): Tensor {
   if (isTensor(base) && typeof exponent === "number") {
     if (isFloating(base.dtype)) return powScalarOp([base], { exponent });
@@ -153,6 +154,7 @@ const maximumOp: Op<Pair, undefined> = definePair(
   1,
   true,
 );
+
 const minimumOp: Op<Pair, undefined> = definePair(
   "minimum",
   extremeDerivative("a", gt),
@@ -164,14 +166,18 @@ const minimumOp: Op<Pair, undefined> = definePair(
 
 /** The larger of a and b, element by element; NaN wins. Where they are equal each gets half the gradient. */
 export function maximum<D extends DType>(a: Tensor<D>, b: Operand): Tensor<D>;
+
 export function maximum(a: Operand, b: Operand): Tensor;
+
 export function maximum(a: Operand, b: Operand): Tensor {
   return maximumOp(operands("maximum", a, b), undefined);
 }
 
 /** The smaller of a and b, element by element; NaN wins. Where they are equal each gets half the gradient. */
 export function minimum<D extends DType>(a: Tensor<D>, b: Operand): Tensor<D>;
+
 export function minimum(a: Operand, b: Operand): Tensor;
+
 export function minimum(a: Operand, b: Operand): Tensor {
   return minimumOp(operands("minimum", a, b), undefined);
 }
@@ -216,25 +222,32 @@ function remainderDerivatives(
 }
 
 const fmodOp: Op<Pair, undefined> = definePair("fmod", ...remainderDerivatives(trunc), 0.5, 2);
+
 const remainderOp: Op<Pair, undefined> = definePair("remainder", ...remainderDerivatives(floor), 0.5, 2);
 
 /** What remains of a after taking away whole multiples of b; it has the sign of a. */
 export function fmod<D extends DType>(a: Tensor<D>, b: Operand): Tensor<D>;
+
 export function fmod(a: Operand, b: Operand): Tensor;
+
 export function fmod(a: Operand, b: Operand): Tensor {
   return fmodOp(operands("fmod", a, b), undefined);
 }
 
 /** What remains of a after taking away whole multiples of b; it has the sign of b. */
 export function remainder<D extends DType>(a: Tensor<D>, b: Operand): Tensor<D>;
+
 export function remainder(a: Operand, b: Operand): Tensor;
+
 export function remainder(a: Operand, b: Operand): Tensor {
   return remainderOp(operands("remainder", a, b), undefined);
 }
 
 /** a / b rounded down, without gradients; integers stay integers (0 for a division by 0). */
 export function floorDivide<D extends DType>(a: Tensor<D>, b: Operand): Tensor<D>;
+
 export function floorDivide(a: Operand, b: Operand): Tensor;
+
 export function floorDivide(a: Operand, b: Operand): Tensor {
   const [x, y] = operands("floorDivide", a, b).map((t) => t.detach()) as [Tensor, Tensor];
   const whole = binary("sub", x, binary("remainder", x, y, 0, 0, "floorDivide"));
@@ -314,101 +327,8 @@ export function logit<D extends DType>(x: Tensor<D>, options: { eps?: number } =
   checkOptions("logit", options, ["eps"]);
   if (options.eps === undefined) return log(div(x, sub(1, x) as Tensor<D>));
   const eps = checkNumber("logit", "eps", options.eps, 0, 0.5);
-  const bounded = clamp(x, { min: eps, max: 1 - eps });
+  const bounded = clampBetween(x, eps, 1 - eps) as Tensor<D>;
   return log(div(bounded, sub(1, bounded) as Tensor<D>));
-}
-
-// ---- clamp ----
-
-type ClampInput = "x" | "min" | "max";
-
-const clampTensorsOp: Op<ClampInput, undefined> = defineOp<ClampInput, undefined>({
-  // Bounds are tensors or absent; where they cross the upper one holds.
-  name: "clamp_tensors",
-  inputs: ["x", "min", "max"],
-  composite: true,
-  forward: ([x, min, max]) => {
-    const raised = min ? binary("maximum", x!, min, 0, 0, "clamp") : x!;
-    return max ? binary("minimum", raised, max, 0, 0, "clamp") : raised;
-  },
-  grad: {
-    x: {
-      reads: ["x", "min", "max"],
-      formula: (c) => {
-        const [x, min, max] = [c.input("x"), c.optional("min"), c.optional("max")];
-        let dy = c.dy;
-        if (min !== null) dy = where(ge(x, min), dy, 0);
-        if (max !== null) dy = where(ge(max, x), dy, 0);
-        return sumTo(dy, c.shape("x"));
-      },
-    },
-    min: {
-      reads: ["x", "min", "max"],
-      formula: (c) => {
-        const [x, min, max] = [c.input("x"), c.input("min"), c.optional("max")];
-        const below = max === null ? lt(x, min) : logicalAnd(lt(x, min), lt(min, max));
-        return sumTo(where(below, c.dy, 0), c.shape("min"));
-      },
-    },
-    max: {
-      reads: ["x", "min", "max"],
-      formula: (c) => {
-        const [x, min, max] = [c.input("x"), c.optional("min"), c.input("max")];
-        const above = min === null ? gt(x, max) : logicalOr(gt(x, max), lt(max, min));
-        return sumTo(where(above, c.dy, 0), c.shape("max"));
-      },
-    },
-  },
-  samples: () => [
-    { inputs: { x: (r) => r.distinct([3, 7]), min: (r) => r.uniform([7], -0.6, -0.2), max: null } },
-    {
-      inputs: { x: (r) => r.distinct([3, 7]), min: (r) => r.uniform([], -0.6, -0.2), max: (r) => r.uniform([7], 0, 1) },
-    },
-  ],
-});
-
-export interface ClampOptions {
-  readonly min?: Operand | null;
-  readonly max?: Operand | null;
-}
-
-/**
- * x brought into [min, max]: numbers or tensors, of which one may be missing. Given as `clamp(x, min, max)` (null for
- * none) or `clamp(x, { min, max })`. The derivative is 1 at both bounds; tensors as bounds have gradients too.
- */
-export function clamp<D extends DType>(
-  x: Tensor<D>,
-  min?: Operand | ClampOptions | null,
-  max?: Operand | null,
-): Tensor<D> {
-  const call = "clamp";
-  if (!isTensor(x)) throw new ArgumentError(`${call}: x must be a tensor, got ${describe(x)}`);
-  const bounds: ClampOptions =
-    typeof min === "object" && min !== null && !isTensor(min)
-      ? min
-      : { min: (min as Operand) ?? null, max: max ?? null };
-  checkOptions(call, bounds, ["min", "max"]);
-  const low = bounds.min ?? null;
-  const high = bounds.max ?? null;
-  if (low === null && high === null) throw new ArgumentError(`${call}: at least one of min and max must be given`);
-  for (const [name, bound] of Object.entries({ min: low, max: high })) {
-    if (bound !== null && !isTensor(bound)) checkNumber(call, name, bound);
-  }
-  if (!isTensor(low) && !isTensor(high) && isFloating(x.dtype)) {
-    return clampBetween(x, low ?? -Infinity, high ?? Infinity) as Tensor<D>;
-  }
-  if (isFloating(x.dtype)) {
-    const asTensor = (bound: Operand | null, name: string): Tensor | null => {
-      if (bound === null || typeof bound === "number") return bound === null ? null : filled([], x.dtype, bound);
-      if (isFloating(bound.dtype)) sameDType(call, "x", x, name, bound);
-      return cast(bound, x.dtype);
-    };
-    return clampTensorsOp([x, asTensor(low, "min"), asTensor(high, "max")], undefined) as Tensor<D>;
-  }
-  let y: Tensor = x;
-  if (low !== null) y = maximum(y, low);
-  if (high !== null) y = minimum(y, high);
-  return y as Tensor<D>;
 }
 
 declare module "../core/tensor.js" {
@@ -423,8 +343,7 @@ declare module "../core/tensor.js" {
     lerp(end: Tensor<D>, weight: Operand): Tensor<D>;
     addcmul(a: Tensor<D>, b: Tensor<D>, options?: { value?: number }): Tensor<D>;
     addcdiv(a: Tensor<D>, b: Tensor<D>, options?: { value?: number }): Tensor<D>;
-    clamp(min?: Operand | ClampOptions | null, max?: Operand | null): Tensor<D>;
   }
 }
 
-installMethods({ pow, maximum, minimum, atan2, fmod, remainder, floorDivide, lerp, addcmul, addcdiv, clamp });
+installMethods({ pow, maximum, minimum, atan2, fmod, remainder, floorDivide, lerp, addcmul, addcdiv });

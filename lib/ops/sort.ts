@@ -10,11 +10,11 @@ import { readDimOptions } from "./argmax.js";
 import { checkTensor } from "./compare.js";
 import { defineOp, type Op } from "./define.js";
 import { attained, picked, type ValuesAndIndices } from "./extremes.js";
-import { gather } from "./indexing.js";
 import { cat } from "./join.js";
 import { around, contiguous } from "./kernel.js";
 import { installMethods } from "./methods.js";
 import { mul } from "./pointwise.js";
+import { gather } from "./scatter.js";
 import { type DimOption, readDim } from "./softmax.js";
 import { cast, flatten, narrow, reshape } from "./view.js";
 

@@ -1,0 +1,231 @@
+import { activationCodes } from "../backend/abi.js";
+import { run } from "../backend/run.js";
+import { empty, type Tensor } from "../core/tensor.js";
+import { gt, logicalAnd, lt } from "./compare.js";
+import { defineOp, type Op } from "./define.js";
+import { contiguous, filled } from "./kernel.js";
+import { given, secondDerivative, sumOrNull, times } from "./normalization.js";
+import { add, mul, rsqrt, sub } from "./pointwise.js";
+import { sum } from "./reduce.js";
+import { reshape } from "./view.js";
+import { where } from "./where.js";
+
+/** The ops of batch normalisation, over [batch, channels, inner], with an activation and a residual in the same pass. */
+
+export type Activation = "none" | "relu" | "relu6";
+
+interface BatchNormOpOptions {
+  readonly eps: number;
+  readonly activation: Activation;
+  /** Told the mean and the biased variance per channel (running statistics). */
+  readonly observe?: (mean: Tensor, variance: Tensor) => void;
+}
+
+function batchNormSizes(x: Tensor, { eps, activation }: BatchNormOpOptions): number[] {
+  return [x.shape[0]!, x.shape[1]!, x.shape[2]!, activationCodes.indexOf(activation), eps];
+}
+
+/** Where the activation passes the gradient, as the kernel decides it from the output. */
+function masked(dy: Tensor, y: Tensor | null, activation: Activation): Tensor {
+  if (activation === "none" || y === null) return dy;
+  const passes = activation === "relu" ? gt(y, 0) : logicalAnd(gt(y, 0), lt(y, 6));
+  return where(passes, dy, 0);
+}
+
+const perChannel = (t: Tensor | null): Tensor | null => (t === null ? null : reshape(t, [1, t.numel(), 1]));
+
+type BatchNormGradInput = "x" | "dy" | "y" | "weight" | "mean" | "variance";
+
+interface BatchNormGradOptions extends BatchNormOpOptions {
+  readonly residual: boolean;
+}
+
+const batchNormGradOp: Op<BatchNormGradInput, BatchNormGradOptions> = defineOp<
+  BatchNormGradInput,
+  BatchNormGradOptions
+>({
+  // dx, dweight, dbias and, if the forward had a residual, its gradient. mean and variance are those of x.
+  name: "batch_norm_grad",
+  inputs: ["x", "dy", "y", "weight", "mean", "variance"],
+  forward: ([x, dy, y, weight, average, variance], options) => {
+    const dx = empty(x!.shape, x!.dtype);
+    const dweight = empty([x!.shape[1]!], x!.dtype);
+    const dbias = empty([x!.shape[1]!], x!.dtype);
+    const dresidual = options.residual ? empty(x!.shape, x!.dtype) : null;
+    run("batch_norm_grad", x!.dtype, batchNormSizes(x!, options), [
+      contiguous(x!),
+      contiguous(dy!),
+      given(y),
+      given(weight),
+      contiguous(average!),
+      contiguous(variance!),
+      dx,
+      dweight,
+      dbias,
+      dresidual,
+    ]);
+    return dresidual === null ? [dx, dweight, dbias] : [dx, dweight, dbias, dresidual];
+  },
+  gradAll: {
+    reads: ["x", "dy", "y", "weight"],
+    formula: (c) => {
+      const [toDx, toDweight, toDbias, toDresidual] = c.gradients;
+      const x = c.input("x");
+      const y = c.optional("y");
+      const weight = perChannel(c.optional("weight"));
+      const g = masked(c.input("dy"), y, c.options.activation);
+      const scaled = toDx ? (weight === null ? toDx : mul(toDx, weight)) : null;
+      const b = perChannel(toDweight ?? null);
+      const { toG, toX, normal } = secondDerivative(x, g, scaled, times(b, g), [0, 2], c.options.eps);
+      let toDy = sumOrNull(toG, times(b, normal));
+      toDy = sumOrNull(toDy, perChannel(toDbias ?? null));
+      toDy = sumOrNull(toDy, toDresidual ?? null);
+      if (toDy !== null && toDy.numel() !== x.numel()) toDy = add(filled(x.shape, x.dtype, 0), toDy);
+      let toWeight: Tensor | null = null;
+      if (toDx && weight !== null) {
+        toWeight = sum(mul(secondDerivative(x, g, toDx, null, [0, 2], c.options.eps).toG!, g), { dim: [0, 2] });
+      }
+      return [toX, toDy === null ? null : masked(toDy, y, c.options.activation), null, toWeight, null, null];
+    },
+  },
+  samples: () =>
+    [false, true].map((residual) => ({
+      inputs: {
+        x: [3, 2, 19],
+        dy: [3, 2, 19],
+        y: residual ? [3, 2, 19] : null,
+        weight: residual ? [2] : null,
+        mean: (r) => r.uniform([2], -1, 1),
+        variance: (r) => r.uniform([2], 0.5, 2),
+      },
+      options: { eps: 1e-5, activation: residual ? "relu" : "none", residual },
+      // Its derivative takes mean and variance for those of x, which here they are not; gradgradcheck of batch_norm
+      // tests it.
+      skip: ["gradcheck", "gradgradcheck"],
+    })),
+});
+
+type BatchNormInput = "x" | "weight" | "bias" | "residual";
+
+function defineBatchNorm(name: string, activated: boolean): Op<BatchNormInput, BatchNormOpOptions> {
+  return defineOp<BatchNormInput, BatchNormOpOptions>({
+    name,
+    inputs: ["x", "weight", "bias", "residual"],
+    forward: ([x, weight, bias, residual], options, keep) => {
+      const y = empty(x!.shape, x!.dtype);
+      const average = empty([x!.shape[1]!], x!.dtype);
+      const variance = empty([x!.shape[1]!], x!.dtype);
+      run("batch_norm", x!.dtype, batchNormSizes(x!, options), [
+        contiguous(x!),
+        given(weight),
+        given(bias),
+        given(residual),
+        y,
+        average,
+        variance,
+      ]);
+      options.observe?.(average, variance);
+      keep(average);
+      keep(variance);
+      return y;
+    },
+    gradAll: {
+      // Without an activation backward does not need the output.
+      reads: activated ? ["x", "weight", "output"] : ["x", "weight"],
+      formula: (c) => {
+        const residual = c.needs("residual");
+        const [dx, dweight, dbias, dresidual] = batchNormGradOp.all(
+          [c.input("x"), c.dy, activated ? c.output() : null, c.optional("weight"), c.kept(0), c.kept(1)],
+          { eps: c.options.eps, activation: c.options.activation, residual },
+        );
+        return [dx!, dweight!, dbias!, dresidual ?? null];
+      },
+    },
+    samples: () => {
+      const options = (eps: number, activation: Activation): BatchNormOpOptions => ({ eps, activation });
+      return activated
+        ? [
+            { inputs: { x: [3, 2, 5], weight: [2], bias: [2], residual: [3, 2, 5] }, options: options(1e-5, "relu") },
+            { inputs: { x: [4, 3, 1], weight: null, bias: null, residual: null }, options: options(0.1, "relu6") },
+          ]
+        : [
+            { inputs: { x: [3, 2, 5], weight: [2], bias: [2], residual: null }, options: options(1e-5, "none") },
+            { inputs: { x: [4, 3, 1], weight: null, bias: [3], residual: [4, 3, 1] }, options: options(0.1, "none") },
+            { inputs: { x: [2, 2, 19], weight: [2], bias: null, residual: null }, options: options(1e-3, "none") },
+          ];
+    },
+  });
+}
+
+export const batchNormOp: Op<BatchNormInput, BatchNormOpOptions> = defineBatchNorm("batch_norm", false);
+
+export const batchNormActivationOp: Op<BatchNormInput, BatchNormOpOptions> = defineBatchNorm(
+  "batch_norm_activation",
+  true,
+);
+
+type InferenceInput = "x" | "weight" | "bias" | "residual" | "mean" | "variance";
+
+function defineBatchNormInference(name: string, activated: boolean): Op<InferenceInput, BatchNormOpOptions> {
+  return defineOp<InferenceInput, BatchNormOpOptions>({
+    // Mean and variance are constants.
+    name,
+    inputs: ["x", "weight", "bias", "residual", "mean", "variance"],
+    forward: ([x, weight, bias, residual, average, variance], options) => {
+      const y = empty(x!.shape, x!.dtype);
+      run("batch_norm_inference", x!.dtype, batchNormSizes(x!, options), [
+        contiguous(x!),
+        given(weight),
+        given(bias),
+        given(residual),
+        contiguous(average!),
+        contiguous(variance!),
+        y,
+      ]);
+      return y;
+    },
+    gradAll: {
+      reads: ["x", "weight", "mean", "variance", ...(activated ? (["output"] as const) : [])],
+      formula: (c) => {
+        const g = masked(c.dy, activated ? c.output() : null, c.options.activation);
+        const weight = perChannel(c.optional("weight"));
+        const r = perChannel(rsqrt(add(c.input("variance"), c.options.eps)))!;
+        const scale = weight === null ? r : mul(weight, r);
+        const normal = (): Tensor => mul(sub(c.input("x"), perChannel(c.input("mean"))!), r);
+        return [
+          c.needs("x") ? mul(g, scale) : null,
+          c.needs("weight") ? sum(mul(g, normal()), { dim: [0, 2] }) : null,
+          c.needs("bias") ? sum(g, { dim: [0, 2] }) : null,
+          c.needs("residual") ? g : null,
+          null,
+          null,
+        ];
+      },
+    },
+    samples: () => [
+      {
+        inputs: {
+          x: [3, 2, 5],
+          weight: [2],
+          bias: [2],
+          residual: null,
+          mean: (r) => r.uniform([2], -1, 1),
+          variance: (r) => r.uniform([2], 0.5, 2),
+        },
+        options: { eps: 1e-5, activation: activated ? "relu" : "none" },
+        // mean and variance are constants to it, which a check over all inputs does not know
+        skip: ["gradcheck", "gradgradcheck"],
+      },
+    ],
+  });
+}
+
+export const batchNormInferenceOp: Op<InferenceInput, BatchNormOpOptions> = defineBatchNormInference(
+  "batch_norm_inference",
+  false,
+);
+
+export const batchNormInferenceActivationOp: Op<InferenceInput, BatchNormOpOptions> = defineBatchNormInference(
+  "batch_norm_inference_activation",
+  true,
+);
