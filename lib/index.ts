@@ -2,6 +2,7 @@
 import "./reference/choose.js";
 export { grad, backward } from "./autograd/backward.js";
 export { noGrad, enableGrad, inferenceMode, isGradEnabled, setGradEnabled } from "./autograd/mode.js";
+export * as autograd from "./autograd/index.js";
 export { detectAnomaly } from "./autograd/anomaly.js";
 export { checkpoint } from "./autograd/checkpoint.js";
 export { CustomFunction, type FunctionContext } from "./autograd/function.js";

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import {
   add,
   backward,
+  conv2d,
   detectAnomaly,
   exp,
   grad,
@@ -297,6 +298,30 @@ describe("saved tensors", () => {
     h.fill_(100);
     y.sum().backward();
     expect(x.grad!.toArray()).toEqual([2, 2]);
+  });
+
+  it("a convolution needs its input and weight, each for the other's gradient, but not its bias", () => {
+    const make = (): Record<"x" | "weight" | "bias", Tensor> => ({
+      x: ones([1, 2, 4, 4], { dtype: "float64" }).requiresGrad_().mul(1),
+      weight: ones([3, 2, 3, 3], { dtype: "float64" }).requiresGrad_().mul(1),
+      bias: ones([3], { dtype: "float64" }).requiresGrad_().mul(1),
+    });
+    for (const [changed, fails] of [
+      ["x", true],
+      ["weight", true],
+      ["bias", false],
+    ] as const) {
+      const given = make();
+      const y = conv2d(given.x, given.weight, { bias: given.bias });
+      noGrad(() => given[changed].add_(1));
+      if (fails) expect(() => y.sum().backward()).toThrow(message("conv"));
+      else y.sum().backward();
+    }
+    // The weight alone is differentiated: it may change itself.
+    const { x, weight } = make();
+    const y = conv2d(x.detach(), weight);
+    noGrad(() => weight.add_(1));
+    y.sum().backward();
   });
 
   it("changes under noGrad and through detach() count too", () => {

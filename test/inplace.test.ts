@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { TestRandom } from "./support/random.js";
 import {
+  cat,
   exp,
   grad,
   GradientError,
@@ -149,6 +150,46 @@ describe("in-place operations", () => {
     expect(() => silent.copy_(leaf([1, 2]))).toThrow(GradientError);
     silent.add_(1); // nothing to record
     expect(plain.toArray()).toEqual([1, 1, 0]);
+  });
+});
+
+describe("one of several views", () => {
+  it("cannot be changed in place while recording, nor can views of it", () => {
+    const x = exp(
+      leaf([
+        [1, 2],
+        [3, 4],
+      ]),
+    );
+    const [first] = x.split(1);
+    const [row] = x.unbind();
+    for (const view of [first!, row!, first!.select(0, 0), x.chunk(2, 1)[1]!]) {
+      expect(() => view.mul_(2)).toThrow(/one of several views made by split/);
+    }
+    noGrad(() => row!.mul_(0));
+    expect(x.select(0, 0).toArray()).toEqual([0, 0]);
+    const plain = zeros([2, 2], { dtype: "float64" });
+    plain.unbind()[1]!.add_(1); // nothing to record
+    expect(plain.toArray()).toEqual([
+      [0, 0],
+      [1, 1],
+    ]);
+    expect(() => plain.unbind()[1]!.copy_(leaf([1, 2]))).toThrow(/one of several/);
+  });
+
+  it("are differentiated together, and joined again", () => {
+    const x = random([3, 2]);
+    const join = (t: Tensor): Tensor => {
+      const parts = t.unbind();
+      return cat([exp(parts[2]!), parts[0]!, parts[1]!.mul(parts[2]!), parts[0]!]);
+    };
+    gradcheck((t) => join(t!), [x]);
+    gradgradcheck((t) => join(t!), [x]);
+    expect(grad(x.unbind()[1]!.sum(), x)[0]!.toArray()).toEqual([
+      [0, 0],
+      [1, 1],
+      [0, 0],
+    ]);
   });
 });
 

@@ -372,9 +372,15 @@ function outputsOf(result: Tensor | readonly Tensor[]): readonly Tensor[] {
 
 /** Remembers whose memory views show, and why changing them in place may have to be refused. */
 function markViews(by: string, of: Tensor, views: readonly Tensor[]): void {
-  const made = views.length > 1 ? "one of several" : isGradEnabled() ? (of.viewOf?.made ?? "recorded") : "unrecorded";
+  const parent = of.viewOf;
+  const { version } = of.storage;
   for (const view of views) {
-    view.viewOf = { base: of.viewOf?.base ?? of, made, by, version: view.storage.version };
+    if (parent?.made === "one of several")
+      view.viewOf = { base: parent.base, made: parent.made, by: parent.by, version };
+    else {
+      const made = views.length > 1 ? "one of several" : isGradEnabled() ? (parent?.made ?? "recorded") : "unrecorded";
+      view.viewOf = { base: parent?.base ?? of, made, by, version };
+    }
   }
 }
 

@@ -1,11 +1,11 @@
 import { installPrimitives } from "../autograd/primitives.js";
-import { zeros } from "./create.js";
-import { addInto, copy_, viewEdge } from "./inplace.js";
+import { addInto, viewEdge } from "./inplace.js";
+import { stack } from "./join.js";
 import { filled, unary } from "./kernel.js";
 import { add } from "./pointwise.js";
 import { defaultGenerator, type RandomState } from "./random.js";
 import { sum } from "./reduce.js";
-import { cast, clone, reshape, select, sumTo } from "./view.js";
+import { cast, clone, reshape, sumTo } from "./view.js";
 
 // What the autograd engine needs of the ops (it knows none itself).
 installPrimitives({
@@ -21,14 +21,7 @@ installPrimitives({
     t.storage.array(dtype)[element] = 1;
     return t;
   },
-  stack(rows, shape) {
-    const first = rows[0]!;
-    const table = zeros([rows.length, ...first.shape], { dtype: first.dtype });
-    rows.forEach((row, i) => {
-      copy_(select(table, 0, i), row);
-    });
-    return reshape(table, shape);
-  },
+  stack: (rows, shape) => reshape(stack(rows), shape),
   randomState: () => defaultGenerator.state,
   setRandomState(state) {
     defaultGenerator.state = state as RandomState;
