@@ -272,6 +272,9 @@ struct KernelTable {
 #define XCORR_SLOT(name, Sizes, types, ...) int64_t (*name[kTypes])(const Sizes&, const Runtime&, void* const* operands);
   XCORR_KERNELS(XCORR_SLOT, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING)
 #undef XCORR_SLOT
+  // No kernel, but the bench's measure of this instruction set's peak: multiplications and additions that were done in
+  // `rounds` of gemm's register tile. `sink` takes 64 bytes.
+  int64_t (*fma_burst)(int64_t rounds, float* sink);
 };
 
 }  // namespace xcorr

@@ -32,6 +32,7 @@ constexpr Export kExports[] = {
     {"setPrecision", set_precision},
     {"setTrace", set_tracing},
     {"describe", describe_kernels},
+    {"fmaPeak", fma_peak},
 };
 
 // Runs when the environment ends (worker.terminate() included). Node waits for programs in flight before: their work is

@@ -16,6 +16,7 @@
 #else
 #include "kernels.h"
 #endif
+#include "fma_burst.h"
 
 namespace xcorr {
 namespace {
@@ -26,7 +27,8 @@ namespace {
 #define XCORR_SLOTS(name, Sizes, types, ...) XCORR_SLOTS_##types(name)
 // Inside the anonymous namespace, where `reduce` means the kernel and not the codes of abi.h.
 constexpr KernelTable kTable = {
-    kTargetName, XCORR_KERNELS(XCORR_SLOTS, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING)};
+    kTargetName, XCORR_KERNELS(XCORR_SLOTS, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING)
+    fma_burst};
 
 }  // namespace
 
