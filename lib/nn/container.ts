@@ -3,8 +3,8 @@ import { ArgumentError, IndexError } from "../core/errors.js";
 import { describe } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import { ReLU, ReLU6 } from "./activation.js";
+import { BatchNorm1d, BatchNorm2d, BatchNorm3d } from "./batch_norm.js";
 import { Module } from "./module.js";
-import { BatchNorm1d, BatchNorm2d, BatchNorm3d } from "./norm.js";
 
 function checkModule(call: string, value: unknown): asserts value is Module {
   if (!(value instanceof Module)) throw new ArgumentError(`${call}: needs modules, got ${describe(value)}`);

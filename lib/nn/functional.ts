@@ -7,7 +7,10 @@ export { convTranspose1d, convTranspose2d, convTranspose3d } from "../ops/conv_t
 export { crossEntropy } from "../ops/cross_entropy.js";
 export * from "../ops/dropout.js";
 export { embedding, oneHot } from "../ops/embedding.js";
+export { localResponseNorm } from "../ops/local_response_norm.js";
 export * from "../ops/loss.js";
+export * from "../ops/loss_distance.js";
+export { lpPool1d, lpPool2d, lpPool3d } from "../ops/lp_pool.js";
 export { linear } from "../ops/matmul.js";
 export * from "../ops/max_pool.js";
 export { batchNorm, groupNorm, instanceNorm, layerNorm, rmsNorm } from "../ops/norm.js";
@@ -17,4 +20,3 @@ export { logSoftmax, softmax, softmin } from "../ops/softmax.js";
 export { fold, unfold } from "../ops/unfold.js";
 export * from "../ops/unpool.js";
 export { interpolate, upsample } from "../ops/upsample.js";
-export { localResponseNorm } from "./local_response_norm.js";

@@ -2,9 +2,9 @@ import type { FloatDType } from "../core/dtype.js";
 import { ArgumentError } from "../core/errors.js";
 import { format } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
+import { BatchNorm1d, BatchNorm2d, BatchNorm3d } from "./batch_norm.js";
 import { Conv1d, Conv2d, Conv3d } from "./conv.js";
 import { ConvTranspose1d, ConvTranspose2d, ConvTranspose3d } from "./conv_transpose.js";
-import { BatchNorm1d, BatchNorm2d, BatchNorm3d } from "./norm.js";
 
 type AnyConv = Conv1d | Conv2d | Conv3d;
 type AnyConvTranspose = ConvTranspose1d | ConvTranspose2d | ConvTranspose3d;

@@ -1,6 +1,8 @@
 /** Layers, networks and their first values. Import it as `nn`. */
 export * from "./activation.js";
 export * from "./adaptive_pool.js";
+export * from "./batch_norm.js";
+export type { BatchNormLayerOptions } from "./channel_norm.js";
 export {
   ModuleDict,
   ModuleList,
@@ -22,12 +24,14 @@ export * as functional from "./functional.js";
 export { fuseConvBn } from "./fuse.js";
 export type { ForwardHook, ForwardPreHook, FullBackwardHook } from "./hooks.js";
 export * as init from "./init.js";
+export * from "./instance_norm.js";
+export * from "./layer_norm.js";
 export * from "./linear.js";
 export { LocalResponseNorm, type LocalResponseNormOptions } from "./local_response_norm.js";
 export * from "./loss.js";
+export * from "./lp_pool.js";
 export * as models from "./models/index.js";
 export { Module } from "./module.js";
-export * from "./norm.js";
 export * from "./padding.js";
 export { Parameter, UninitializedParameter } from "./parameter.js";
 export * from "./pool.js";

@@ -3,6 +3,7 @@ import type { Tensor } from "../core/tensor.js";
 import { type CrossEntropyLossOptions, crossEntropy, type Reduction } from "../ops/cross_entropy.js";
 import type { LossOptions } from "../ops/loss.js";
 import * as ops from "../ops/loss.js";
+import * as distance from "../ops/loss_distance.js";
 import { Module } from "./module.js";
 
 /**
@@ -122,5 +123,40 @@ export class GaussianNLLLoss extends Loss<LossOptions & { full?: boolean; eps?: 
 export class MarginRankingLoss extends Loss<LossOptions & { margin?: number }> {
   forward<D extends DType>(input1: Tensor<D>, input2: Tensor<D>, target: Tensor<D>): Tensor<D> {
     return ops.marginRankingLoss(input1, input2, target, this.options);
+  }
+}
+
+/** Negative log likelihood of classes; the input is log probabilities. */
+export class NLLLoss extends Loss<{ weight?: Tensor | null; ignoreIndex?: number; reduction?: Reduction }> {
+  forward<D extends DType>(input: Tensor<D>, target: Tensor): Tensor<D> {
+    return distance.nllLoss(input, target, this.options);
+  }
+}
+
+/** 1 - cosine for targets 1, at most the margin for -1. */
+export class CosineEmbeddingLoss extends Loss<LossOptions & { margin?: number }> {
+  forward<D extends DType>(input1: Tensor<D>, input2: Tensor<D>, target: Tensor): Tensor<D> {
+    return distance.cosineEmbeddingLoss(input1, input2, target, this.options);
+  }
+}
+
+/** The anchor is nearer to the positive than to the negative, by the margin. */
+export class TripletMarginLoss extends Loss<distance.TripletOptions> {
+  forward<D extends DType>(anchor: Tensor<D>, positive: Tensor<D>, negative: Tensor<D>): Tensor<D> {
+    return distance.tripletMarginLoss(anchor, positive, negative, this.options);
+  }
+}
+
+/** The score of the class is above all others, by the margin. */
+export class MultiMarginLoss extends Loss<LossOptions & { p?: 1 | 2; margin?: number; weight?: Tensor | null }> {
+  forward<D extends DType>(input: Tensor<D>, target: Tensor): Tensor<D> {
+    return distance.multiMarginLoss(input, target, this.options);
+  }
+}
+
+/** The scores of all given classes are above all others, by 1. */
+export class MultiLabelMarginLoss extends Loss<LossOptions> {
+  forward<D extends DType>(input: Tensor<D>, target: Tensor): Tensor<D> {
+    return distance.multiLabelMarginLoss(input, target, this.options);
   }
 }

@@ -5,13 +5,13 @@ import { adaptiveAvgPool2d } from "../../ops/adaptive_pool.js";
 import { add } from "../../ops/pointwise.js";
 import { flatten } from "../../ops/view.js";
 import { ReLU6 } from "../activation.js";
+import { BatchNorm2d } from "../batch_norm.js";
 import { Sequential } from "../container.js";
 import { Conv2d } from "../conv.js";
 import { Dropout } from "../dropout.js";
 import { constant_, kaimingNormal_, normal_ } from "../init.js";
 import { Linear } from "../linear.js";
 import { Module } from "../module.js";
-import { BatchNorm2d } from "../norm.js";
 
 /** Convolution, batch norm and ReLU6 with the input's size (divided by the stride). */
 function convNormActivation(

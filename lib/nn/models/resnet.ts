@@ -5,12 +5,12 @@ import { describe } from "../../core/shape.js";
 import type { Tensor } from "../../core/tensor.js";
 import { flatten } from "../../ops/view.js";
 import { AdaptiveAvgPool2d } from "../adaptive_pool.js";
+import { BatchNorm2d } from "../batch_norm.js";
 import { Sequential } from "../container.js";
 import { Conv2d } from "../conv.js";
 import { constant_, kaimingNormal_ } from "../init.js";
 import { Linear } from "../linear.js";
 import { Module } from "../module.js";
-import { BatchNorm2d } from "../norm.js";
 import { MaxPool2d } from "../pool.js";
 
 /** Residual networks (He et al. 2016), with torchvision's parameter names (`layer2.0.downsample.0.weight`). */

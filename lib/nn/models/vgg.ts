@@ -4,13 +4,13 @@ import type { Tensor } from "../../core/tensor.js";
 import { flatten } from "../../ops/view.js";
 import { ReLU } from "../activation.js";
 import { AdaptiveAvgPool2d } from "../adaptive_pool.js";
+import { BatchNorm2d } from "../batch_norm.js";
 import { Sequential } from "../container.js";
 import { Conv2d } from "../conv.js";
 import { Dropout } from "../dropout.js";
 import { constant_, kaimingNormal_, normal_ } from "../init.js";
 import { Linear } from "../linear.js";
 import { Module } from "../module.js";
-import { BatchNorm2d } from "../norm.js";
 import { MaxPool2d } from "../pool.js";
 
 /** Output channels of the convolutions; 0 is a max pool. */
