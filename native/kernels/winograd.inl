@@ -5,8 +5,10 @@
 // transforms are plain vector arithmetic. Points 0, +-3/4, +-3/2, infinity for F(4x4): the largest error is a quarter
 // of that of the usual 0, +-1, +-2, and all constants of A and B are exact.
 //
-// Few channels: a task carries 32 tiles through all steps, V stays in the second-level cache. Many channels or few
-// tiles: every step is run for up to 256 tiles by all threads, the gemms point by point. The numbers are the same.
+// Up to 64 tiles: a task carries a panel of output channels through all steps, from its weights' transform on, because
+// all transformed weights (36 floats for 9) would be the largest traffic. Few channels: a task carries 32 tiles through
+// all steps, V stays in the second-level cache. Else every step is run for up to 256 tiles by all threads, the gemms
+// point by point. The numbers are the same.
 #pragma once
 #include "conv_plan.inl"
 #include "gemm.inl"
@@ -202,11 +204,15 @@ struct Winograd {
       }
   }
 
-  // U[group][point][panel][channel][rows]: lanes are the rows of a panel.
-  void transform_weights(int64_t group, int64_t panel, int64_t channel_from, int64_t channel_to) const {
+  // U of one panel of output channels as [point][channel][rows]: lanes are the rows. Points lie `stride` apart.
+  void transform_weights(int64_t group, int64_t panel, int64_t channel_from, int64_t channel_to, float* u_panel,
+                         int64_t stride) const {
     const int64_t row = rows.start(panel), count = rows.size(panel);
     const I steps = lane_numbers<float>() * int32_t(conv.w_out), lane = lane_numbers<float>();
-    for (int64_t c = channel_from; c < channel_to; c++)
+    for (int64_t c = channel_from; c < channel_to; c++) {
+      if (conv.w_out == 9)  // the input gradient: filters of one channel lie together, channels far apart
+        for (int64_t i = 0; i < count * 9; i += 16)
+          __builtin_prefetch(conv.w + group * conv.w_group + row * 9 + (c + 8) * conv.w_in + i);
       for (int64_t r = 0; r < count; r += kLanes) {
         const int n = int(smaller(kLanes, count - r));
         const float* const w = conv.w + group * conv.w_group + (row + r) * conv.w_out + c * conv.w_in;
@@ -225,8 +231,7 @@ struct Winograd {
           V row_of_u[kPoints];
           Transform<kTile>::filter(half[i], row_of_u);
           for (int j = 0; j < kPoints; j++) {
-            float* const to = u + (group * kPoints * kPoints + i * kPoints + j) * point_stride +
-                              row * conv.in_channels + c * count + r;
+            float* const to = u_panel + (i * kPoints + j) * stride + c * count + r;
             if (n == kLanes)
               store(to, row_of_u[j]);
             else
@@ -234,6 +239,11 @@ struct Winograd {
           }
         }
       }
+    }
+  }
+  // Where that lies in the shared [group][point][panel][channel][rows].
+  float* shared_u(int64_t group, int64_t panel) const {
+    return u + group * kPoints * kPoints * point_stride + rows.start(panel) * conv.in_channels;
   }
 
   // V of one channel of one panel; points lie `stride` apart.
@@ -314,11 +324,9 @@ struct Winograd {
     }
   }
 
-  // m[rows][columns] of one point: panel of output channels `panel`, `vs` the point's [channel][columns].
-  void multiply(int64_t group, int64_t point, int64_t panel, const float* vs, float* to) const {
+  // m[rows][columns] of one point: `weights` its [channel][rows] of a panel, `vs` its [channel][columns].
+  void multiply(const float* weights, int64_t panel, const float* vs, float* to) const {
     const int64_t count = rows.size(panel);
-    const float* const weights =
-        u + (group * kPoints * kPoints + point) * point_stride + rows.start(panel) * conv.in_channels;
     for (int64_t block = 0; block < depth.parts; block++) {
       const int64_t c = depth.start(block);
       find_packed_tile<float>(count, kColumns)(depth.size(block), weights + c * count, vs + c * kColumns, kColumns,
@@ -348,20 +356,66 @@ struct Winograd {
     for (int64_t k = 0; k < rows.parts; k++)
       for (int64_t i = 0; i < count; i++) {
         for (int64_t point = 0; point < kPoints * kPoints; point++)
-          multiply(group, point, k, own + i * v_panel + point * v_point, sums + point * m_point);
+          multiply(shared_u(group, k) + point * point_stride, k, own + i * v_panel + point * v_point,
+                   sums + point * m_point);
         for (int64_t row = 0; row < rows.size(k); row++)
           transform_output(panel[i], group * conv.out_channels + rows.start(k) + row, sums + row * kColumns, m_point);
       }
   }
 
+  // Weights of a panel, its gemms and its outputs, while V of all tiles is shared.
+  void few_tiles_task(int64_t group, int64_t k, const Panel* panel, int64_t v_point) {
+    constexpr int64_t kSquare = kPoints * kPoints;
+    const int64_t u_point = rows.size(k) * conv.in_channels + 16, m_point = Simd<float>::tile_rows * kColumns + 16;
+    float* const own = static_cast<float*>(runtime.scratch(4, kSquare * (u_point + m_point) * int64_t(sizeof(float))));
+    if (!own) {
+      failed = true;
+      return;
+    }
+    float* const sums = own + kSquare * u_point;
+    transform_weights(group, k, 0, conv.in_channels, own, u_point);
+    for (int64_t at = 0; at < panels; at++) {
+      for (int64_t point = 0; point < kSquare; point++)
+        multiply(own + point * u_point, k, v + point * v_point + at * conv.in_channels * kColumns,
+                 sums + point * m_point);
+      for (int64_t row = 0; row < rows.size(k); row++)
+        transform_output(panel[at], group * conv.out_channels + rows.start(k) + row, sums + row * kColumns, m_point);
+    }
+  }
+
+  // V of panels [first, first + count).
+  void transform_chunk(int64_t group, const Panel* panel, int64_t count, int64_t v_point) {
+    const int64_t parts = ceil_div(conv.in_channels, 16);
+    run_tasks(runtime, count * parts, [&](int64_t i) {
+      const int64_t at = i / parts, c = i % parts * 16;
+      transform_inputs(panel[at], group, c, smaller(c + 16, conv.in_channels), v + at * conv.in_channels * kColumns,
+                       v_point);
+    });
+  }
+
+  int64_t run_few_tiles() {
+    const int64_t v_point = panels * conv.in_channels * kColumns + 16;
+    v = static_cast<float*>(runtime.scratch(1, kPoints * kPoints * v_point * int64_t(sizeof(float))));
+    Panel* const panel = static_cast<Panel*>(runtime.scratch(3, panels * int64_t(sizeof(Panel))));
+    if (!v || !panel) return kOutOfMemory;
+    for (int64_t i = 0; i < panels; i++) locate(i, panel[i]);
+    for (int64_t group = 0; group < conv.groups; group++) {
+      transform_chunk(group, panel, panels, v_point);
+      run_tasks(runtime, rows.parts, [&](int64_t k) { few_tiles_task(group, k, panel, v_point); });
+    }
+    return failed ? int64_t(kOutOfMemory) : int64_t(kOk);
+  }
+
   int64_t run() {
+    if (tiles <= 64) return run_few_tiles();
     constexpr int64_t kSquare = kPoints * kPoints;
     u = static_cast<float*>(runtime.scratch(0, conv.groups * kSquare * point_stride * int64_t(sizeof(float))));
     if (!u) return kOutOfMemory;
     const int64_t parts = ceil_div(conv.in_channels, 64);
     run_tasks(runtime, conv.groups * rows.parts * parts, [this, parts](int64_t i) {
       const int64_t c = i % parts * 64;
-      transform_weights(i / parts / rows.parts, i / parts % rows.parts, c, smaller(c + 64, conv.in_channels));
+      const int64_t group = i / parts / rows.parts, panel = i / parts % rows.parts;
+      transform_weights(group, panel, c, smaller(c + 64, conv.in_channels), shared_u(group, panel), point_stride);
     });
     if (conv.in_channels <= 160 && tiles >= 128) {
       run_tasks(runtime, conv.groups * ceil_div(panels, kGroup), [this](int64_t i) { fused_task(i); });
@@ -380,17 +434,14 @@ struct Winograd {
       for (int64_t first = 0; first < panels; first += chunk) {
         const int64_t count = smaller(chunk, panels - first);
         for (int64_t i = 0; i < count; i++) locate(first + i, panel[i]);
-        const int64_t in_parts = ceil_div(conv.in_channels, 16), out_parts = ceil_div(rows.parts, 8);
-        run_tasks(runtime, count * in_parts, [&](int64_t i) {
-          const int64_t at = i / in_parts, c = i % in_parts * 16;
-          transform_inputs(panel[at], group, c, smaller(c + 16, conv.in_channels), v + at * conv.in_channels * kColumns,
-                           v_point);
-        });
+        transform_chunk(group, panel, count, v_point);
+        const int64_t out_parts = ceil_div(rows.parts, 8);
         run_tasks(runtime, kSquare * out_parts, [&](int64_t i) {
           const int64_t point = i / out_parts, from = i % out_parts * 8, to = smaller(from + 8, rows.parts);
           for (int64_t at = 0; at < count; at++)
             for (int64_t k = from; k < to; k++)
-              multiply(group, point, k, v + point * v_point + at * conv.in_channels * kColumns,
+              multiply(shared_u(group, k) + point * point_stride, k,
+                       v + point * v_point + at * conv.in_channels * kColumns,
                        m + point * m_point + (at * conv.out_channels + rows.start(k)) * kColumns);
         });
         run_tasks(runtime, count * rows.parts, [&](int64_t i) {
