@@ -153,6 +153,27 @@ describe("in-place operations", () => {
   });
 });
 
+describe("views made under noGrad", () => {
+  it("are constants, and refuse to be used while recording once their base was changed", () => {
+    const x = leaf([1, 2, 3]);
+    const view = noGrad(() => x.narrow(0, 0, 2));
+    expect(view.mul(2).requiresGrad).toBe(false);
+    noGrad(() => x.add_(1));
+    expect(() => view.mul(2)).toThrow(/made under noGrad \(by slice\).*changed in place/);
+    expect(noGrad(() => view.mul(2)).toArray()).toEqual([4, 6]);
+    expect(view.detach().mul(2).toArray()).toEqual([4, 6]);
+  });
+
+  it("overwriting a result gives what it was computed from zeros", () => {
+    const [x, w] = [leaf([1, 2]), leaf([3, 4])];
+    const y = x.mul(2);
+    y.copy_(w);
+    const [dx, dw] = grad(y.mul(5).sum(), [x, w]);
+    expect(dx!.toArray()).toEqual([0, 0]);
+    expect(dw!.toArray()).toEqual([5, 5]);
+  });
+});
+
 describe("one of several views", () => {
   it("cannot be changed in place while recording, nor can views of it", () => {
     const x = exp(

@@ -50,13 +50,14 @@ function checkChange(call: string, target: Tensor, recorded: boolean): void {
 
 /**
  * Gives `target` the values of `value` (broadcast and converted to its dtype) and its history. `value` must have been
- * computed before anything is changed, so a call that throws leaves everything as it was.
+ * computed before anything is changed, so a call that throws leaves everything as it was. `derived` says that it was
+ * computed from target itself; otherwise what target was computed from gets gradients of zeros.
  */
-export function assign<D extends DType>(call: string, target: Tensor<D>, value: Tensor): Tensor<D> {
+export function assign<D extends DType>(call: string, target: Tensor<D>, value: Tensor, derived = false): Tensor<D> {
   checkChange(call, target, value.requiresGrad);
   const same = value.dtype === target.dtype ? value : cast(value, target.dtype);
   const fitting = sameShape(same.shape, target.shape) ? same : expandTo(call, same, target);
-  const before = historyBefore(target, fitting);
+  const before = historyBefore(target, fitting, derived);
   if (fitting.storage === target.storage) {
     const copy = unrecorded(() => clone(fitting)); // it may lie across what is written
     copyInto(target, copy);
@@ -70,15 +71,15 @@ export function assign<D extends DType>(call: string, target: Tensor<D>, value: 
 }
 
 /** What has to be known before the change to record it afterwards; null if there is nothing to record. */
-function historyBefore(target: Tensor, value: Tensor): { replace(): void } | null {
+function historyBefore(target: Tensor, value: Tensor, derived: boolean): { replace(): void } | null {
   if (!isGradEnabled()) return null;
   const base = target.viewOf?.base ?? target;
   const baseEdge = edgeOf(base);
   const valueEdge = edgeOf(value);
   if (baseEdge === null && valueEdge === null) return null;
   const from = withHistory(value, valueEdge);
-  if (base === target && valueEdge !== null) return { replace: () => recordCopy(from, target) };
-  // A base of which a part was changed; or a whole tensor that became constant, where the old one gets zeros.
+  if (base === target && (derived || baseEdge === null)) return { replace: () => recordCopy(from, target) };
+  // A base of which a part was changed; or a whole tensor that was overwritten, where the old one gets zeros.
   const before = withHistory(base, baseEdge);
   return { replace: () => recordPaste(before, from, target, base) };
 }
@@ -128,7 +129,7 @@ export function add_<D extends DType>(target: Tensor<D>, other: Operand, options
       : typeof other === "number"
         ? other * options.alpha
         : mul(other, options.alpha);
-  return assign("add_", target, add(target, term));
+  return assign("add_", target, add(target, term), true);
 }
 
 /** target -= other, in place. */
@@ -140,19 +141,19 @@ export function sub_<D extends DType>(target: Tensor<D>, other: Operand, options
       : typeof other === "number"
         ? other * options.alpha
         : mul(other, options.alpha);
-  return assign("sub_", target, sub(target, term));
+  return assign("sub_", target, sub(target, term), true);
 }
 
 /** target *= other, in place. */
 export function mul_<D extends DType>(target: Tensor<D>, other: Operand): Tensor<D> {
   checkTarget("mul_", target);
-  return assign("mul_", target, mul(operand(target, other), other));
+  return assign("mul_", target, mul(operand(target, other), other), true);
 }
 
 /** target /= other, in place. */
 export function div_<D extends DType>(target: Tensor<D>, other: Operand): Tensor<D> {
   checkTarget("div_", target);
-  return assign("div_", target, div(operand(target, other), other));
+  return assign("div_", target, div(operand(target, other), other), true);
 }
 
 /** Copies `value` (broadcast, converted) into target. */
