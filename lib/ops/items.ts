@@ -167,9 +167,17 @@ function takeTogether(call: string, y: Tensor, tensors: readonly (Tensor<"int32"
   ]);
 }
 
+function checkItems(call: string, items: unknown): void {
+  if (Array.isArray(items)) return;
+  throw new ArgumentError(
+    `${call}: the items must be in a list, such as x.set([0, [1, 3]], value), got ${describe(items)}`,
+  );
+}
+
 /** Elements of x by position; see `IndexItem` for what items are. Gradients flow, adding up over repeated indices. */
 export function getItem<D extends DType>(x: Tensor<D>, items: readonly IndexItem[]): Tensor<D> {
   checkTensor("get", "x", x);
+  checkItems("get", items);
   const { y, tensors } = applyItems("get", x as Tensor, items);
   const result = takeTogether("get", y, tensors);
   return (result === (x as Tensor) ? expand(x, x.shape) : result) as Tensor<D>; // a view of its own, also of all
@@ -194,9 +202,7 @@ export function setItem<D extends DType>(
   const call = "set";
   checkTensor(call, "x", x);
   checkOptions(call, options, ["accumulate"]);
-  if (!Array.isArray(items)) {
-    throw new ArgumentError(`${call}: the items must be in a list, such as x.set([0, [1, 3]], value)`);
-  }
+  checkItems(call, items);
   const accumulate = options.accumulate ?? false;
   const source: Tensor = isTensor(value)
     ? value

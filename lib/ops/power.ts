@@ -4,7 +4,7 @@ import { ArgumentError } from "../core/errors.js";
 import { checkNumber, checkOptions } from "../core/options.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import { clampBetween } from "./activation.js";
-import { eq, ge, gt, logicalAnd, lt } from "./compare.js";
+import { checkTensor, eq, ge, gt, logicalAnd, lt } from "./compare.js";
 import { type Derivative, defineOp, type GradContext, type Op, type Sample, type SampleInput } from "./define.js";
 import { binary, filled, sameDType, unary } from "./kernel.js";
 import { installMethods } from "./methods.js";
@@ -259,6 +259,9 @@ export function floorDivide(a: Operand, b: Operand): Tensor {
  * start + weight (end - start); the weight is a number or a tensor.
  */
 export function lerp<D extends DType>(start: Tensor<D>, end: Tensor<D>, weight: Operand): Tensor<D> {
+  checkTensor("lerp", "start", start);
+  checkTensor("lerp", "end", end);
+  if (typeof weight !== "number") checkTensor("lerp", "weight", weight);
   sameDType("lerp", "start", start, "end", end);
   const distance = sub(end, start);
   // From the nearer end, so that weight 1 gives exactly `end`.
@@ -298,15 +301,21 @@ export function addcdiv<D extends DType>(
   return add(x, mul(div(a, b), readValue("addcdiv", options)));
 }
 
+function checkPair(call: string, a: unknown, b: unknown): void {
+  checkTensor(call, "a", a);
+  checkTensor(call, "b", b);
+  sameDType(call, "a", a, "b", b);
+}
+
 /** sqrt(a² + b²). */
 export function hypot<D extends DType>(a: Tensor<D>, b: Tensor<D>): Tensor<D> {
-  sameDType("hypot", "a", a, "b", b);
+  checkPair("hypot", a, b);
   return sqrt(add(square(a), square(b)));
 }
 
 /** log(exp(a) + exp(b)), without overflow. */
 export function logaddexp<D extends DType>(a: Tensor<D>, b: Tensor<D>): Tensor<D> {
-  sameDType("logaddexp", "a", a, "b", b);
+  checkPair("logaddexp", a, b);
   const same = logicalAnd(eq(a, b), eq(abs(a), Infinity)); // inf - inf would be NaN
   const distance = where(same, 0, sub(a, b)) as Tensor<D>;
   return add(where(gt(a, b), a, b), log1p(exp(neg(abs(distance)))));

@@ -1,7 +1,7 @@
 import type { DType } from "../core/dtype.js";
 import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkInteger } from "../core/options.js";
-import { format, normalizeDim, normalizeDims, type Shape } from "../core/shape.js";
+import { checkShape, describe, format, normalizeDim, normalizeDims, type Shape } from "../core/shape.js";
 import { alias, empty, type Tensor } from "../core/tensor.js";
 import { checkTensor } from "./compare.js";
 import { defineOp, type Op } from "./define.js";
@@ -44,6 +44,11 @@ export function flip<D extends DType>(x: Tensor<D>, dims: number | readonly numb
   return flipOp([x], { dims: x.rank === 0 ? [] : normalizeDims("flip", dims, x.rank) }) as Tensor<D>;
 }
 
+function checkNumbers(call: string, argument: string, value: unknown): void {
+  if (typeof value === "number" || Array.isArray(value)) return;
+  throw new ArgumentError(`${call}: ${argument} must be an integer or a list of integers, got ${describe(value)}`);
+}
+
 /**
  * Entries moved by `shifts` places along `dims`; what leaves at the end comes back at the start. Without dims the
  * flattened tensor is rolled.
@@ -54,6 +59,8 @@ export function roll<D extends DType>(
   dims?: number | readonly number[],
 ): Tensor<D> {
   checkTensor("roll", "x", x);
+  checkNumbers("roll", "shifts", shifts);
+  if (dims !== undefined) checkNumbers("roll", "dims", dims);
   const steps = typeof shifts === "number" ? [shifts] : shifts;
   for (const s of steps) checkInteger("roll", "every shift", s, -(2 ** 31));
   if (dims === undefined) {
@@ -85,6 +92,8 @@ export function movedim<D extends DType>(
   destination: number | readonly number[],
 ): Tensor<D> {
   checkTensor("movedim", "x", x);
+  checkNumbers("movedim", "source", source);
+  checkNumbers("movedim", "destination", destination);
   const from = (typeof source === "number" ? [source] : source).map((d) => normalizeDim("movedim", d, x.rank));
   const to = (typeof destination === "number" ? [destination] : destination).map((d) =>
     normalizeDim("movedim", d, x.rank),
@@ -107,6 +116,7 @@ export function movedim<D extends DType>(
 
 /** Two dimensions exchanged, by NumPy's name; see `transpose`. */
 export function swapaxes<D extends DType>(x: Tensor<D>, dim0: number, dim1: number): Tensor<D> {
+  checkTensor("swapaxes", "x", x);
   return transpose(x, dim0, dim1);
 }
 
@@ -243,7 +253,8 @@ export function trace<D extends DType>(x: Tensor<D>): Tensor<D> {
 
 /** x repeated to a shape without copying, by NumPy's name; see `expand`. */
 export function broadcastTo<D extends DType>(x: Tensor<D>, shape: Shape): Tensor<D> {
-  return expand(x, shape);
+  checkTensor("broadcastTo", "x", x);
+  return expand(x, checkShape("broadcastTo", shape));
 }
 
 declare module "../core/tensor.js" {
