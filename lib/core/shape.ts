@@ -99,6 +99,9 @@ export function normalizeDims(
 ): number[] {
   if (dim === undefined || dim === null) return Array.from({ length: rank }, (_, i) => i);
   const list = typeof dim === "number" ? [dim] : dim;
+  if (!Array.isArray(list)) {
+    throw new ArgumentError(`${name}: dim must be an integer or a list of integers, got ${describe(dim)}`);
+  }
   const out = list.map((d) => normalizeDim(name, d, rank));
   if (new Set(out).size !== out.length) throw new ArgumentError(`${name}: dim ${format(list)} names a dimension twice`);
   return out.sort((a, b) => a - b);
