@@ -5,6 +5,7 @@
 // in order. With inner = 1 the columns of a matrix are normalised, 64 neighbours at a time.
 #pragma once
 #include "moments.inl"
+#include "reduce.inl"
 
 namespace xcorr {
 namespace {

@@ -1,6 +1,7 @@
 // layer_norm and its gradient over the rows of [rows, count].
 #pragma once
 #include "moments.inl"
+#include "parallel.inl"
 
 namespace xcorr {
 namespace {

@@ -434,6 +434,27 @@ XCORR_INLINE VectorF64 tan(VectorF64 x) {
   return select(abs(x) < set1(0x1p-30), x, y);
 }
 
+// sin and cos for results that are rounded to float32, of arguments up to kLargestReducible: pi / 2 in two pieces, no
+// low part, one term less.
+template <bool cosine>
+XCORR_INLINE VectorF64 sin_cos_short(VectorF64 x) {
+  const VectorF64 n = round_even(x * set1(0.6366197723675814));
+  const VectorF64 r = fma(n, set1(-0x1.0b4611a626331p-34), fma(n, set1(-0x1.921fb544p+0), x));
+  const VectorF64 z = r * r;
+  const double sine[] = {kSin[0], kSin[1], kSin[2], kSin[3], kSin[4]};
+  const double cosines[] = {-0.5, kCos[0], kCos[1], kCos[2], kCos[3], kCos[4]};
+  const SinCos v = {fma(z * r, polynomial(z, sine), r), fma(z, polynomial(z, cosines), set1(1.0))};
+  return sin_quadrant(v, to_int(n) + (cosine ? 1 : 0));
+}
+XCORR_INLINE VectorF64 sin_for_float32(VectorF64 x) {
+  if (__builtin_expect(any(~(abs(x) < set1(kLargestReducible))), 0)) return sin(x);
+  return select(abs(x) < set1(0x1p-30), x, sin_cos_short<false>(x));
+}
+XCORR_INLINE VectorF64 cos_for_float32(VectorF64 x) {
+  if (__builtin_expect(any(~(abs(x) < set1(kLargestReducible))), 0)) return cos(x);
+  return sin_cos_short<true>(x);
+}
+
 // ---- asin, acos, atan, atan2 ----
 
 // (asin x - x) / x^3 in x^2 <= 1/4.

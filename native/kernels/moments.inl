@@ -1,6 +1,7 @@
 // Mean and squared deviations of float data in float64.
 #pragma once
-#include "softmax.inl"
+#include "vectors.inl"
+#include "widen.inl"
 
 namespace xcorr {
 namespace {

@@ -1,6 +1,7 @@
 // One pass of an optimiser over a parameter: PyTorch's single-tensor formulas in the element type.
 #pragma once
-#include "softmax.inl"
+#include "parallel.inl"
+#include "vectors.inl"
 
 namespace xcorr {
 namespace {

@@ -146,13 +146,15 @@ XCORR_INLINE void fold_strip(const T* x, int64_t rows, int64_t row_stride, int64
         for (int64_t i = first; i < end; i++)
           for (int64_t j = 0; j < kStrip; j++) block[j] = F::next(block[j], x[i * row_stride + j]);
       } else {
-        for (int64_t j = 0; j < kStrip; j += 16) {
-          Wide<A> sum = Wide<A>::of(F::start());
+        for (int64_t j = 0; j < kStrip; j += 32) {  // two chains, to overlap the latency of an addition
+          Wide<A> left = Wide<A>::of(F::start()), right = left;
           for (int64_t i = first; i < end; i++) {
-            const Wide<A> value = load16<A>(x + i * row_stride + j);
-            for (int v = 0; v < Wide<A>::vectors; v++) sum.v[v] = F::next_vector(sum.v[v], value.v[v]);
+            const Wide<A> a = load16<A>(x + i * row_stride + j), b = load16<A>(x + i * row_stride + j + 16);
+            for (int v = 0; v < Wide<A>::vectors; v++) left.v[v] = F::next_vector(left.v[v], a.v[v]);
+            for (int v = 0; v < Wide<A>::vectors; v++) right.v[v] = F::next_vector(right.v[v], b.v[v]);
           }
-          sum.store(block + j);
+          left.store(block + j);
+          right.store(block + j + 16);
         }
       }
     } else {

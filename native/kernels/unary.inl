@@ -95,6 +95,10 @@ bool pow_by_products(const UnaryCall<T>& call, double exponent) {
 template <class T>
 void unary_float64(const UnaryCall<T>& call) {
   using V = VectorF64;
+  if constexpr (__is_same(T, float)) {
+    if (call.s.op == unary::sin) return call.float64([](V x) { return sin_for_float32(x); });
+    if (call.s.op == unary::cos) return call.float64([](V x) { return cos_for_float32(x); });
+  }
   const V p0 = set1(call.s.p0), p1 = set1(call.s.p1);
   switch (call.s.op) {
     case unary::log2:

@@ -6,11 +6,6 @@
 namespace xcorr {
 namespace {
 
-typedef float HalfVectorF32 __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
-
-XCORR_INLINE VectorF64 load_float64(const float* p) {
-  return __builtin_convertvector(*reinterpret_cast<const HalfVectorF32*>(p), VectorF64);
-}
 XCORR_INLINE VectorF64 load_float64(const double* p) { return load(p); }
 
 // 16 elements as numbers of A, which is double or T.

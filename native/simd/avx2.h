@@ -59,6 +59,12 @@ XCORR_INLINE VectorF64 to_float(VectorI64 v) {  // |v| < 2^51
   return as_float(v + as_int(set1(kIntegerBias))) - set1(kIntegerBias);
 }
 
+// Floats as doubles, and the 64-bit products of the lanes' low 32 bits, unsigned.
+XCORR_INLINE VectorF64 load_float64(const float* p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
+XCORR_INLINE VectorI64 multiply_low(VectorI64 a, VectorI64 b) {
+  return (VectorI64)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+}
+
 XCORR_INLINE VectorF32 gather(const float* base, VectorI32 i) { return _mm256_i32gather_ps(base, (__m256i)i, 4); }
 XCORR_INLINE VectorF64 gather(const double* base, VectorI64 i) { return _mm256_i64gather_pd(base, (__m256i)i, 8); }
 

@@ -51,6 +51,12 @@ XCORR_INLINE VectorI64 to_int(VectorF64 v) { return (VectorI64)_mm512_cvttpd_epi
 XCORR_INLINE VectorF32 to_float(VectorI32 v) { return _mm512_cvtepi32_ps((__m512i)v); }
 XCORR_INLINE VectorF64 to_float(VectorI64 v) { return _mm512_cvtepi64_pd((__m512i)v); }  // |v| < 2^51
 
+// Floats as doubles, and the 64-bit products of the lanes' low 32 bits, unsigned.
+XCORR_INLINE VectorF64 load_float64(const float* p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
+XCORR_INLINE VectorI64 multiply_low(VectorI64 a, VectorI64 b) {
+  return (VectorI64)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+}
+
 XCORR_INLINE VectorF32 gather(const float* base, VectorI32 i) { return _mm512_i32gather_ps((__m512i)i, base, 4); }
 XCORR_INLINE VectorF64 gather(const double* base, VectorI64 i) { return _mm512_i64gather_pd((__m512i)i, base, 8); }
 

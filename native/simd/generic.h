@@ -59,6 +59,13 @@ XCORR_INLINE VectorI64 to_int(VectorF64 v) { return __builtin_convertvector(v, V
 XCORR_INLINE VectorF32 to_float(VectorI32 v) { return __builtin_convertvector(v, VectorF32); }
 XCORR_INLINE VectorF64 to_float(VectorI64 v) { return __builtin_convertvector(v, VectorF64); }  // |v| < 2^51
 
+// Floats as doubles, and the 64-bit products of the lanes' low 32 bits, unsigned.
+XCORR_INLINE VectorF64 load_float64(const float* p) { return VectorF64{p[0], p[1]}; }
+XCORR_INLINE VectorI64 multiply_low(VectorI64 a, VectorI64 b) {
+  return VectorI64{(int64_t)((uint64_t)(uint32_t)a[0] * (uint32_t)b[0]),
+                   (int64_t)((uint64_t)(uint32_t)a[1] * (uint32_t)b[1])};
+}
+
 XCORR_INLINE VectorF32 gather(const float* base, VectorI32 i) {
   return VectorF32{base[i[0]], base[i[1]], base[i[2]], base[i[3]]};
 }

@@ -61,6 +61,12 @@ XCORR_INLINE VectorI64 to_int(VectorF64 v) { return (VectorI64)vcvtq_s64_f64(v);
 XCORR_INLINE VectorF32 to_float(VectorI32 v) { return vcvtq_f32_s32((int32x4_t)v); }
 XCORR_INLINE VectorF64 to_float(VectorI64 v) { return vcvtq_f64_s64((int64x2_t)v); }  // |v| < 2^51
 
+// Floats as doubles, and the 64-bit products of the lanes' low 32 bits, unsigned.
+XCORR_INLINE VectorF64 load_float64(const float* p) { return vcvt_f64_f32(vld1_f32(p)); }
+XCORR_INLINE VectorI64 multiply_low(VectorI64 a, VectorI64 b) {
+  return (VectorI64)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
+}
+
 XCORR_INLINE VectorF32 gather(const float* base, VectorI32 i) {
   return VectorF32{base[i[0]], base[i[1]], base[i[2]], base[i[3]]};
 }
