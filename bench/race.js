@@ -1,0 +1,105 @@
+// @ts-check
+/**
+ * Contenders take turns. Every sample stands between two probes of the machine's peak; where a probe shows less than
+ * 95 % of what the machine can do, a neighbour has disturbed it and the sample is dropped.
+ */
+import { quantile } from "./probe.js";
+
+/** @import { Contender, Ratio, Runner, Timing } from "./types.js" */
+/** @import { Probe } from "./probe.js" */
+
+/** @typedef {{ seconds: number, bracket: number }} Sample */
+/** @typedef {{ contender: Contender, runner: Runner }} Entry */
+/** @typedef {{ leastKept: number, mostRounds: number, mostSeconds: number }} Limits */
+
+const undisturbed = 0.95;
+/** A sample is one call, or as many as take this long. */
+const sampleSeconds = 0.003;
+
+/**
+ * @param {Entry[]} entries
+ * @param {Probe} probe
+ * @param {Limits} limits
+ */
+export async function race(entries, probe, { leastKept, mostRounds, mostSeconds }) {
+  /** @type {Map<Entry, { iterations: number, samples: Sample[] }>} */
+  const lanes = new Map();
+  for (const entry of entries) {
+    await entry.runner.run(1);
+    const once = await entry.runner.run(1);
+    let iterations = Math.max(1, Math.ceil(sampleSeconds / once));
+    if (iterations > 3) iterations = Math.max(1, Math.ceil((sampleSeconds * iterations) / (await entry.runner.run(iterations))));
+    lanes.set(entry, { iterations, samples: [] });
+  }
+  const start = performance.now();
+  for (let round = 0; round < mostRounds; round++) {
+    for (let turn = 0; turn < entries.length; turn++) {
+      const entry = /** @type {Entry} */ (entries[(round + turn) % entries.length]);
+      const lane = /** @type {{ iterations: number, samples: Sample[] }} */ (lanes.get(entry));
+      const before = probe.measure();
+      const seconds = (await entry.runner.run(lane.iterations)) / lane.iterations;
+      lane.samples.push({ seconds, bracket: Math.min(before, probe.measure()) });
+    }
+    const least = undisturbed * probe.peak;
+    const enough = [...lanes.values()].every((l) => l.samples.filter((s) => s.bracket >= least).length >= leastKept);
+    if (enough || (performance.now() - start) / 1000 > mostSeconds) break;
+  }
+  return entries.map((entry) => {
+    const lane = /** @type {{ iterations: number, samples: Sample[] }} */ (lanes.get(entry));
+    return { timing: timing(entry.contender, lane.samples, probe.peak, leastKept), samples: lane.samples };
+  });
+}
+
+/**
+ * @param {Contender} contender
+ * @param {Sample[]} samples
+ * @param {number} peak
+ * @param {number} leastKept
+ * @returns {Timing}
+ */
+function timing({ name, rival }, samples, peak, leastKept) {
+  const kept = samples.filter((s) => s.bracket >= undisturbed * peak);
+  // With next to nothing kept the median of all is said, and said to be disturbed.
+  const used = (kept.length >= Math.min(3, leastKept) ? kept : samples).map((s) => s.seconds);
+  return {
+    contender: name,
+    rival,
+    seconds: quantile(used, 0.5),
+    low: quantile(used, 0.25),
+    high: quantile(used, 0.75),
+    kept: kept.length,
+    total: samples.length,
+    disturbed: kept.length < leastKept,
+  };
+}
+
+/**
+ * Theirs / ours, of each rival's fastest contender. The spread is that of the rounds, in which both had a turn.
+ * @param {{ timing: Timing, samples: Sample[] }[]} lanes
+ * @param {number} peak
+ * @returns {Ratio[]}
+ */
+export function ratios(lanes, peak) {
+  const ours = lanes.find((lane) => lane.timing.rival === "xcorr");
+  if (ours === undefined) return [];
+  /** @type {Map<string, { timing: Timing, samples: Sample[] }>} */
+  const best = new Map();
+  for (const lane of lanes) {
+    if (lane === ours) continue;
+    const known = best.get(lane.timing.rival);
+    if (known === undefined || lane.timing.seconds < known.timing.seconds) best.set(lane.timing.rival, lane);
+  }
+  return [...best.values()].map((lane) => {
+    const pairs = lane.samples.map((theirs, i) => ({ theirs, mine: ours.samples[i] }));
+    const whole = pairs.filter(({ theirs, mine }) => mine && Math.min(theirs.bracket, mine.bracket) >= undisturbed * peak);
+    const each = (whole.length >= 3 ? whole : pairs).map(({ theirs, mine }) => (mine ? theirs.seconds / mine.seconds : 1));
+    return {
+      rival: lane.timing.rival,
+      contender: lane.timing.contender,
+      ratio: lane.timing.seconds / ours.timing.seconds,
+      low: quantile(each, 0.25),
+      high: quantile(each, 0.75),
+      counts: true,
+    };
+  });
+}
