@@ -12,14 +12,15 @@ import {
   sizesFields,
   unaryCodes,
 } from "./abi.js";
+import { checkBusy } from "./program.js";
 import type { Backend } from "./run.js";
 
 /** What the addon exports (native/addon). Only this file knows it. */
 export interface Addon {
   attach(calls: Float64Array): void;
   run(): number;
-  runProgram(program: Float64Array): Promise<number>;
-  runProgramSync(program: Float64Array): number;
+  runProgram(program: Float64Array): Promise<ProgramResult>;
+  runProgramSync(program: Float64Array): ProgramResult;
   registerBlock(id: number, bytes: Uint8Array): void;
   unregisterBlock(id: number): void;
   misalignment(bytes: Uint8Array): number;
@@ -35,6 +36,12 @@ export interface Addon {
   availableThreads(): number;
   setPrecision(mode: number): void;
   setTrace(on: boolean): void;
+}
+
+/** 0 and -1, or the first status that is not ok and the position of its record. */
+export interface ProgramResult {
+  readonly status: number;
+  readonly record: number;
 }
 
 /** Doubles of the call buffer; the longest call has about 60. */
@@ -55,24 +62,41 @@ export class NativeBackend implements Backend {
   }
 
   run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number {
-    const calls = this.#calls;
-    calls[0] = kernelNumber[kernel];
-    calls[1] = typeCode(dtype);
-    calls[2] = sizes.length;
-    calls[3] = operands.length;
-    let at = 4;
-    for (let i = 0; i < sizes.length; i++) calls[at++] = sizes[i]!;
+    if (this.encode(this.#calls, kernel, dtype, sizes, operands) > 0) checkBusy(kernel, operands);
+    return this.addon.run();
+  }
+
+  /**
+   * Writes a call as numbers behind what `to` holds (a list) or from its start (the call buffer); returns how many
+   * operands are in use by programs in flight.
+   */
+  encode(
+    to: number[] | Float64Array,
+    kernel: KernelName,
+    dtype: DType,
+    sizes: readonly number[],
+    operands: readonly (Tensor | null)[],
+  ): number {
+    let at = Array.isArray(to) ? to.length : 0;
+    let busy = 0;
+    to[at++] = kernelNumber[kernel];
+    to[at++] = typeCode(dtype);
+    to[at++] = sizes.length;
+    to[at++] = operands.length;
+    for (let i = 0; i < sizes.length; i++) to[at++] = sizes[i]!;
     for (let i = 0; i < operands.length; i++) {
       const t = operands[i];
       if (t) {
-        calls[at++] = t.storage.block.id;
-        calls[at++] = t.offset * bytesPerElement(t.dtype);
+        const { block } = t.storage;
+        if (block.pins > 0) busy++;
+        to[at++] = block.id;
+        to[at++] = t.offset * bytesPerElement(t.dtype);
       } else {
-        calls[at++] = -1;
-        calls[at++] = 0;
+        to[at++] = -1;
+        to[at++] = 0;
       }
     }
-    return this.addon.run();
+    return busy;
   }
 
   /** What the memory pool needs of the addon. */

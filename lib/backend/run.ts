@@ -27,6 +27,17 @@ export function useBackend(backend: Backend): void {
   active = backend;
 }
 
+/** Runs a synchronous section with another backend: calls are recorded instead of run. @internal */
+export function withBackend<T>(given: Backend, section: () => T): T {
+  const before = backend();
+  active = given;
+  try {
+    return section();
+  } finally {
+    active = before;
+  }
+}
+
 /** The backend that computes, loaded when first needed. */
 export function backend(): Backend {
   active ??= load();

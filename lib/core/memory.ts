@@ -50,6 +50,12 @@ export class Block {
   readonly capacity: number;
   /** Whether the addon watches its owner (else the FinalizationRegistry does). */
   watched = false;
+  /** Programs in flight that use it: it cannot go back to the pool, and nothing else may write it. */
+  pins = 0;
+  /** Programs in flight that write it: nobody else may read it. */
+  writers = 0;
+  /** Given back while it was pinned; goes to the pool with the last pin. */
+  waiting = false;
   #views: (TypedArray | undefined)[] = [];
 
   constructor(id: number, bytes: Uint8Array<ArrayBufferLike>) {
@@ -207,12 +213,23 @@ export function release(block: Block, owner: object): void {
 }
 
 function put(block: Block): void {
+  if (block.pins > 0) {
+    block.waiting = true;
+    return;
+  }
   live -= block.capacity;
   tensors--;
   pooled += block.capacity;
   const list = free.get(block.capacity);
   if (list === undefined) free.set(block.capacity, [block]);
   else list.push(block);
+}
+
+/** Takes a program's pin off a block, and puts it back if its owner is gone. */
+export function unpin(block: Block): void {
+  if (--block.pins > 0 || !block.waiting) return;
+  block.waiting = false;
+  put(block);
 }
 
 /** A block whose owner was collected. */

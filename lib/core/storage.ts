@@ -1,5 +1,5 @@
 import type { DType, TypedArray } from "./dtype.js";
-import { DisposedError } from "./errors.js";
+import { BackendError, DisposedError } from "./errors.js";
 import { acquire, type Block, release } from "./memory.js";
 import { adopt } from "./scope.js";
 
@@ -45,7 +45,14 @@ export class Storage {
 
   /** All of the memory as elements of `dtype`. Never leaves the library: users get copies. */
   array(dtype: DType): TypedArray {
-    return this.block.view(dtype);
+    const { block } = this;
+    if (block.writers > 0) {
+      throw new BackendError(
+        "this tensor's values are still being computed by an asynchronous call; await the call before reading them " +
+          "(inside runAsync, return the tensor and read it afterwards)",
+      );
+    }
+    return block.view(dtype);
   }
 
   /** Gives the memory back to the pool. Using any tensor over it afterwards raises DisposedError. */

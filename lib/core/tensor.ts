@@ -120,14 +120,14 @@ export class Tensor<D extends DType = DType> {
   }
 
   /** The value of a tensor with exactly one element: a number, or a boolean for bool tensors. */
-  item(): D extends "bool" ? boolean : number {
+  item(): [D] extends ["bool"] ? boolean : number {
     if (this.numel() !== 1) {
       throw new ShapeError(
         `item: needs exactly one element, but the tensor is ${format(this.shape)}; index it, or use toArray()`,
       );
     }
     const value = this.storage.array(this.dtype)[this.offset]!;
-    return (this.dtype === "bool" ? value !== 0 : value) as D extends "bool" ? boolean : number;
+    return (this.dtype === "bool" ? value !== 0 : value) as [D] extends ["bool"] ? boolean : number;
   }
 
   /** The values as nested lists; a number (or boolean) for a scalar. */

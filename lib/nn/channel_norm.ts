@@ -23,7 +23,7 @@ export interface BatchNormLayerOptions {
 
 const optionNames = ["eps", "momentum", "affine", "trackRunningStats", "dtype"];
 
-/** @internal What batch and instance norm have in common: weight, bias and running statistics per channel. */
+/** What batch and instance norm have in common: weight, bias and running statistics per channel. */
 export abstract class ChannelNorm extends Module {
   numFeatures: number;
   readonly eps: number;
@@ -123,7 +123,7 @@ export abstract class ChannelNorm extends Module {
   }
 }
 
-/** @internal Overwrites a tensor of the layer's own, which nothing recorded depends on. */
+/** Overwrites a tensor of the layer's own, which nothing recorded depends on. */
 export function fill(t: Tensor | null, value: number): void {
   if (t === null) return;
   t.storage.array(t.dtype).fill(value, t.offset, t.offset + t.numel());

@@ -32,7 +32,7 @@ export interface ConvLayerOptions {
 
 const optionNames = ["stride", "padding", "paddingMode", "dilation", "groups", "bias", "dtype"];
 
-/** @internal What convolution and transposed convolution layers have in common. */
+/** What convolution and transposed convolution layers have in common. */
 export abstract class ConvBase extends Module {
   inChannels: number;
   readonly outChannels: number;

@@ -1,4 +1,4 @@
-import { unrecorded } from "../autograd/mode.js";
+import { noGrad, unrecorded } from "../autograd/mode.js";
 import type { HookHandle } from "../autograd/node.js";
 import { setRequiresGrad } from "../autograd/node.js";
 import { type DType, type FloatDType, isFloating } from "../core/dtype.js";
@@ -6,6 +6,7 @@ import { ArgumentError, DTypeError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
 import { describe, type Shape } from "../core/shape.js";
 import { autogradState, isTensor, type Tensor } from "../core/tensor.js";
+import { type RunAsyncOptions, runAsync } from "../ops/run_async.js";
 import { cast } from "../ops/view.js";
 import { type ForwardHook, type ForwardPreHook, type FullBackwardHook, ModuleHooks } from "./hooks.js";
 import { Parameter, replaceValue, UninitializedParameter } from "./parameter.js";
@@ -40,6 +41,14 @@ export abstract class Module {
 
   /** Computes the outputs from the inputs. */
   abstract forward(...inputs: never[]): unknown;
+
+  /**
+   * `forward(x)` for inference, computed off the main thread: unrecorded, with the same bits as the synchronous call.
+   * Several calls may be in flight; they compute one after the other. See `runAsync`.
+   */
+  forwardAsync(x: Tensor, options: RunAsyncOptions = {}): Promise<Tensor> {
+    return runAsync(() => noGrad(() => (this.forward as (x: Tensor) => Tensor)(x)), options);
+  }
 
   // ---- What it is made of ----
 

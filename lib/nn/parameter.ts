@@ -17,7 +17,7 @@ export class Parameter<D extends DType = DType> extends Tensor<D> {
       );
     }
     super(data.dtype, data.shape, data.strides, data.offset, data.storage);
-    if (options.requiresGrad ?? true) setRequiresGrad(this, true);
+    if (options.requiresGrad ?? true) setRequiresGrad(this as unknown as Tensor, true);
   }
 }
 

@@ -39,6 +39,7 @@ export * from "./pointwise.js";
 export * from "./power.js";
 export * from "./products.js";
 export * from "./random.js";
+export * from "./run_async.js";
 export * from "./rearrange.js";
 export * from "./reduce.js";
 export * from "./scatter.js";

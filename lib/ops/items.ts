@@ -256,7 +256,7 @@ function spreadTo<D extends DType>(call: string, value: Tensor<D>, shape: Shape)
 export function nonzero(x: Tensor): Tensor<"int32"> {
   checkTensor("nonzero", "x", x);
   const columns = truePlaces(x.dtype === "bool" ? x : cast(x, "bool"));
-  const count = columns[0]?.numel() ?? Number(x.item() !== 0 && x.item() !== false);
+  const count = columns[0]?.numel() ?? Number(Number(x.item()) !== 0);
   const y = empty([count, x.rank], "int32");
   const to = y.storage.array("int32");
   columns.forEach((c, d) => {

@@ -1,0 +1,107 @@
+import type { DType } from "../core/dtype.js";
+import { BackendError, IndexError, MemoryLimitError } from "../core/errors.js";
+import { type Block, unpin } from "../core/memory.js";
+import type { Tensor } from "../core/tensor.js";
+import { type KernelName, kernelNames, kernels, status } from "./abi.js";
+import type { NativeBackend } from "./native.js";
+import type { Backend } from "./run.js";
+
+/** Optional operands that the optimisers' kernels read and write. */
+const inOut = new Set(["momentum_buffer?", "v_max?", "grad_avg?"]);
+
+/** By kernel: which operands it writes (optional ones that it updates count). */
+const writes = Object.fromEntries(
+  kernelNames.map((name) => [name, kernels[name][2].map((o) => /^[>=]/.test(o) || inOut.has(o))]),
+) as Record<KernelName, boolean[]>;
+
+/** Whether a kernel writes its operand `i`. */
+function operandWritten(kernel: KernelName, i: number): boolean {
+  return writes[kernel][i] === true;
+}
+
+/**
+ * Kernel calls recorded instead of run, to be run later off the event loop, in order, by one native call.
+ *
+ * Ops need no change for that: they only pass calls on. While a program is in flight its blocks are pinned: they do not
+ * return to the pool, nothing outside may write them, and what it writes cannot be read before it is done.
+ */
+export class Program implements Backend {
+  readonly name = "native";
+  readonly #native: NativeBackend;
+  readonly #numbers: number[] = [];
+  readonly #kernels: KernelName[] = [];
+  readonly #pinned: Set<Block> = new Set();
+  readonly #written: Set<Block> = new Set();
+
+  constructor(native: NativeBackend) {
+    this.#native = native;
+  }
+
+  /** Number of recorded calls. */
+  get length(): number {
+    return this.#kernels.length;
+  }
+
+  /** Records a call; its status is known when the program has run. */
+  run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number {
+    const start = this.#numbers.length;
+    this.#numbers.push(0);
+    this.#native.encode(this.#numbers, kernel, dtype, sizes, operands);
+    this.#numbers[start] = this.#numbers.length - start - 1;
+    this.#kernels.push(kernel);
+    operands.forEach((t, i) => {
+      if (t === null) return;
+      const { block } = t.storage;
+      if (!this.#pinned.has(block)) {
+        this.#pinned.add(block);
+        block.pins++;
+      }
+      if (operandWritten(kernel, i) && !this.#written.has(block)) {
+        this.#written.add(block);
+        block.writers++;
+      }
+    });
+    return status.ok;
+  }
+
+  /** Runs the recorded calls on a thread of their own; rejects with the first that fails. */
+  async execute(): Promise<void> {
+    try {
+      if (this.#kernels.length === 0) return;
+      const { status: result, record } = await this.#native.addon.runProgram(Float64Array.from(this.#numbers));
+      if (result === status.ok) return;
+      const kernel = this.#kernels[record]!;
+      if (result === status.outOfMemory) {
+        throw new MemoryLimitError(
+          `${kernel}: the system has no more memory for the kernel's working space; use a smaller batch`,
+        );
+      }
+      throw new IndexError(
+        `${kernel} (call ${record} of ${this.#kernels.length} that ran off the event loop): the index or class at position ${result - 1} is out of range`,
+      );
+    } finally {
+      this.discard();
+    }
+  }
+
+  /** Takes the pins off; done by `execute`, and to be called for a program that is not run. */
+  discard(): void {
+    for (const block of this.#written) block.writers--;
+    for (const block of this.#pinned) unpin(block);
+    this.#written.clear();
+    this.#pinned.clear();
+  }
+}
+
+/** Refuses calls from outside that would touch what a program in flight computes, or change what it reads. @internal */
+export function checkBusy(kernel: KernelName, operands: readonly (Tensor | null)[]): void {
+  operands.forEach((t, i) => {
+    if (t === null || t.storage.block.pins === 0) return;
+    const { block } = t.storage;
+    if (block.writers > 0 || operandWritten(kernel, i)) {
+      throw new BackendError(
+        `${kernel}: operand ${kernels[kernel][2][i]!.replace(/^[>=]|\?$/g, "")} is in use by an asynchronous call; await that call first`,
+      );
+    }
+  });
+}

@@ -1,0 +1,138 @@
+import { afterEach, describe, expect, it } from "vitest";
+import {
+  asyncQueueLength,
+  BackendError,
+  crossEntropy,
+  full,
+  IndexError,
+  manualSeed,
+  nn,
+  noGrad,
+  optim,
+  randint,
+  randn,
+  runAsync,
+  setAsyncQueueLimit,
+  setBackend,
+  type Tensor,
+} from "../lib/index.js";
+import { nativeBuilt } from "./support/backends.js";
+
+/** Computing off the main thread: the same bits, in order, with errors in the right place. */
+
+function network(): nn.Module {
+  return new nn.Sequential(
+    new nn.Conv2d(1, 4, 3),
+    new nn.BatchNorm2d(4),
+    new nn.ReLU(),
+    new nn.MaxPool2d(2),
+    new nn.Flatten(),
+    new nn.Linear(4 * 5 * 5, 3),
+  );
+}
+
+function step(model: nn.Module, optimizer: optim.Optimizer, x: Tensor, y: Tensor<"int32">): Tensor {
+  optimizer.zeroGrad();
+  const loss = crossEntropy((model.forward as (x: Tensor) => Tensor)(x), y);
+  loss.backward();
+  optimizer.step();
+  return loss;
+}
+
+const backends = nativeBuilt ? (["native", "reference"] as const) : (["reference"] as const);
+
+afterEach(() => {
+  setAsyncQueueLimit(256);
+  setBackend(backends[0]!);
+});
+
+describe.each(backends)("runAsync on %s", (backend) => {
+  it("gives the bits of the synchronous call, with several calls in flight", async () => {
+    setBackend(backend);
+    manualSeed(1);
+    const model = network().eval();
+    const x = randn([6, 1, 12, 12]);
+    const expected = noGrad(() => (model.forward as (x: Tensor) => Tensor)(x)).data();
+    const results = await Promise.all(Array.from({ length: 5 }, () => model.forwardAsync(x)));
+    for (const y of results) expect(y.data()).toEqual(expected);
+    expect(results[0]!.requiresGrad).toBe(false);
+    expect(asyncQueueLength()).toBe(0);
+  });
+
+  it("trains to the same bits, step by step", async () => {
+    setBackend(backend);
+    manualSeed(2);
+    const x = randn([8, 1, 12, 12]);
+    const y = randint(0, 3, [8]);
+    const train = async (off: boolean): Promise<Float32Array[]> => {
+      manualSeed(3);
+      const model = network();
+      const optimizer = new optim.Adam(model.parameters(), { lr: 1e-2 });
+      for (let i = 0; i < 4; i++) {
+        if (off) await runAsync(() => step(model, optimizer, x, y));
+        else step(model, optimizer, x, y);
+      }
+      return Object.values(model.stateDict()).map((t) => t.data() as Float32Array);
+    };
+    expect(await train(true)).toEqual(await train(false));
+  });
+
+  it("rejects with what the function throws, and goes on", async () => {
+    setBackend(backend);
+    const model = network();
+    await expect(runAsync(() => (model.forward as (x: Tensor) => Tensor)(randn([1, 2, 12, 12])))).rejects.toThrow(
+      /channels/,
+    );
+    await expect(runAsync(async () => 1)).rejects.toThrow(/must be synchronous/);
+    expect((await runAsync(() => randn([2]))).shape).toEqual([2]);
+  });
+
+  it("stops at an aborted signal", async () => {
+    setBackend(backend);
+    const model = network().eval();
+    await expect(model.forwardAsync(randn([1, 1, 12, 12]), { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+  });
+});
+
+describe.runIf(nativeBuilt)("sections in flight", () => {
+  it("refuses to read what is not computed yet", async () => {
+    await expect(runAsync(() => randn([3]).add(1).data())).rejects.toThrow(/still being computed/);
+    const held: Tensor[] = [];
+    const done = runAsync(() => void held.push(randn([100, 100]).add(1)));
+    expect(() => held[0]!.data()).toThrow(BackendError);
+    expect(() => held[0]!.add(1)).toThrow(/in use by an asynchronous call/);
+    await done;
+    expect(held[0]!.data()).toHaveLength(10_000);
+  });
+
+  it("refuses to change what is being read", async () => {
+    const x = randn([64, 64]);
+    const done = runAsync(() => x.matmul(x));
+    expect(() => noGrad(() => x.fill_(0))).toThrow(/in use/);
+    await done;
+    noGrad(() => x.fill_(0));
+  });
+
+  it("names the kernel whose index was out of range", async () => {
+    await expect(runAsync(() => crossEntropy(randn([2, 3]), full([2], 7, { dtype: "int32" })))).rejects.toThrow(
+      IndexError,
+    );
+  });
+
+  it("bounds the queue", async () => {
+    setAsyncQueueLimit(2);
+    const first = [runAsync(() => randn([10])), runAsync(() => randn([10]))];
+    await expect(runAsync(() => randn([10]))).rejects.toThrow(/2 calls wait already/);
+    await Promise.all(first);
+    await runAsync(() => randn([10]));
+  });
+
+  it("aborts a call that waits, not the ones around it", async () => {
+    const controller = new AbortController();
+    const model = network().eval();
+    const x = randn([16, 1, 12, 12]);
+    const calls = [model.forwardAsync(x), model.forwardAsync(x, { signal: controller.signal }), model.forwardAsync(x)];
+    controller.abort(new Error("client has gone"));
+    expect((await Promise.allSettled(calls)).map((r) => r.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+  });
+});
