@@ -227,7 +227,8 @@ XCORR_INLINE bool few_channels_fit(const Correlation<T>& conv) {
   const Axis &d = conv.axis[0], &h = conv.axis[1], &w = conv.axis[2];
   return d.source == 1 && d.count == 1 && d.size == 1 && d.taps == 1 && d.kernel == 1 && d.offset == 0 && h.taps > 0 &&
          w.taps > 0 && h.count > 0 && w.count > 0 && (conv.dense() || (h.step == 1 && w.step == 1)) && w.step <= 4 &&
-         h.taps * w.taps > 1 && conv.out_channels <= 64 && conv.in_channels <= 32 && conv.w_group <= 65536;
+         h.taps * w.taps > 1 && conv.out_channels <= 64 && conv.in_channels >= 1 && conv.in_channels <= 32 &&
+         conv.w_group <= 65536;
 }
 
 }  // namespace
