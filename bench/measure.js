@@ -42,7 +42,8 @@ function difference(a, b) {
 function excuse(task, rival, settings) {
   if (rival.startsWith("pytorch") && task.kind === "conv" && settings.threads === 1) {
     // PyTorch's own rule (use_mkldnn in Convolution.cpp): such layers do not reach oneDNN.
-    if (task.kernel === 1 && task.stride === 1 && task.batch < 16) return "1x1, one thread, batch under 16: PyTorch does not use oneDNN";
+    if (task.kernel === 1 && task.stride === 1 && task.batch < 16)
+      return "1x1, one thread, batch under 16: PyTorch does not use oneDNN";
   }
   if (rival === "onnxruntime" && settings.target === "avx2") return "onnxruntime has no switch for AVX2";
   return null;
@@ -97,7 +98,15 @@ export async function measure(each, { contenders, pytorch, probe, settings, limi
         refused[contender.name] = runner.refused;
         continue;
       }
-      const result = await runner.result(step);
+      let result;
+      try {
+        result = await runner.result(step);
+      } catch (error) {
+        if (contender === ours) throw error;
+        refused[contender.name] = /** @type {Error} */ (error).message;
+        await runner.drop();
+        continue;
+      }
       if (expected === null) {
         expected = result;
       } else {
@@ -112,7 +121,7 @@ export async function measure(each, { contenders, pytorch, probe, settings, limi
       entries.push({ contender, runner });
     }
     const firstProbe = probe.rates.length;
-    const lanes = await race(entries, probe, limits);
+    const lanes = await race(entries, probe, limits, task.kind === "overhead" ? 10 : 1);
     const found = ratios(lanes, probe.peak);
     for (const ratio of found) {
       const reason = excuse(task, ratio.rival, settings);

@@ -48,7 +48,8 @@ export function readOptions(parameters) {
   const wrong = list.find((suite) => !known.includes(suite));
   if (wrong !== undefined) throw new Error(`--suite ${wrong}: known are ${known.join(", ")}`);
   const threads = (values.threads ?? String(availableParallelism())).split(",").map(Number);
-  if (threads.some((n) => !Number.isInteger(n) || n < 1)) throw new Error(`--threads ${values.threads}: integers of at least 1`);
+  if (threads.some((n) => !Number.isInteger(n) || n < 1))
+    throw new Error(`--threads ${values.threads}: integers of at least 1`);
   return {
     help: values.help || (list.length === 0 && !values.report),
     report: values.report,

@@ -12,23 +12,39 @@ import { quantile } from "./probe.js";
 /** @typedef {{ contender: Contender, runner: Runner }} Entry */
 /** @typedef {{ leastKept: number, mostRounds: number, mostSeconds: number }} Limits */
 
+/**
+ * Warms a contender up, and finds how many calls make a sample.
+ * @param {Runner} runner
+ * @param {number} factor How much longer than usual.
+ */
+async function iterationsOf(runner, factor) {
+  let iterations = 1;
+  let spent = 0;
+  for (;;) {
+    const seconds = await runner.run(iterations);
+    spent += seconds;
+    if (spent >= warmUpSeconds * factor) return Math.max(1, Math.ceil((iterations * sampleSeconds * factor) / seconds));
+    if (seconds < sampleSeconds * factor) iterations *= 2;
+  }
+}
+
 const undisturbed = 0.95;
 /** A sample is one call, or as many as take this long. */
 const sampleSeconds = 0.003;
+/** Calls before the first sample take this long together: caches, clocks, and compilers of JavaScript. */
+const warmUpSeconds = 0.05;
 
 /**
  * @param {Entry[]} entries
  * @param {Probe} probe
  * @param {Limits} limits
+ * @param {number} [factor] How much longer than usual samples and warm-up are: 10 where a call takes a microsecond.
  */
-export async function race(entries, probe, { leastKept, mostRounds, mostSeconds }) {
+export async function race(entries, probe, { leastKept, mostRounds, mostSeconds }, factor = 1) {
   /** @type {Map<Entry, { iterations: number, samples: Sample[] }>} */
   const lanes = new Map();
   for (const entry of entries) {
-    await entry.runner.run(1);
-    const once = await entry.runner.run(1);
-    let iterations = Math.max(1, Math.ceil(sampleSeconds / once));
-    if (iterations > 3) iterations = Math.max(1, Math.ceil((sampleSeconds * iterations) / (await entry.runner.run(iterations))));
+    const iterations = await iterationsOf(entry.runner, factor);
     lanes.set(entry, { iterations, samples: [] });
   }
   const start = performance.now();
@@ -42,7 +58,7 @@ export async function race(entries, probe, { leastKept, mostRounds, mostSeconds 
     }
     const least = undisturbed * probe.peak;
     const enough = [...lanes.values()].every((l) => l.samples.filter((s) => s.bracket >= least).length >= leastKept);
-    if (enough || (performance.now() - start) / 1000 > mostSeconds) break;
+    if (enough || (round >= 2 && (performance.now() - start) / 1000 > mostSeconds)) break;
   }
   return entries.map((entry) => {
     const lane = /** @type {{ iterations: number, samples: Sample[] }} */ (lanes.get(entry));
@@ -91,8 +107,12 @@ export function ratios(lanes, peak) {
   }
   return [...best.values()].map((lane) => {
     const pairs = lane.samples.map((theirs, i) => ({ theirs, mine: ours.samples[i] }));
-    const whole = pairs.filter(({ theirs, mine }) => mine && Math.min(theirs.bracket, mine.bracket) >= undisturbed * peak);
-    const each = (whole.length >= 3 ? whole : pairs).map(({ theirs, mine }) => (mine ? theirs.seconds / mine.seconds : 1));
+    const whole = pairs.filter(
+      ({ theirs, mine }) => mine && Math.min(theirs.bracket, mine.bracket) >= undisturbed * peak,
+    );
+    const each = (whole.length >= 3 ? whole : pairs).map(({ theirs, mine }) =>
+      mine ? theirs.seconds / mine.seconds : 1,
+    );
     return {
       rival: lane.timing.rival,
       contender: lane.timing.contender,

@@ -22,8 +22,16 @@ const folder = dirname(fileURLToPath(import.meta.url));
 
 function commit() {
   try {
-    const head = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: folder, encoding: "utf8" }).trim();
-    const changed = execFileSync("git", ["status", "--porcelain", "--", "../lib", "../native"], { cwd: folder, encoding: "utf8" });
+    const head = execFileSync("git", ["rev-parse", "--short", "HEAD"], {
+      cwd: folder,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    }).trim();
+    const changed = execFileSync("git", ["status", "--porcelain", "--", "../lib", "../native"], {
+      cwd: folder,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    });
     return changed.trim() === "" ? head : `${head} with uncommitted changes`;
   } catch {
     return "unknown";
@@ -56,7 +64,11 @@ async function main(command) {
       if (!options.write) return;
       mkdirSync(join(folder, "results"), { recursive: true });
       const label = options.name ?? `${suite}-${target}${options.filtered ? "-filtered" : ""}`;
-      const text = JSON.stringify({ ...header, peaks, cases: results }, (_, value) => (typeof value === "number" ? Number(value.toPrecision(5)) : value), 1);
+      const text = JSON.stringify(
+        { ...header, peaks, cases: results },
+        (_, value) => (typeof value === "number" ? Number(value.toPrecision(5)) : value),
+        1,
+      );
       writeFileSync(join(folder, "results", `${label}.json`), `${text}\n`);
     };
     if (suite === "memory") {
@@ -73,7 +85,9 @@ async function main(command) {
     for (const about of Object.values(rivals.about)) console.log(about);
     for (const [name, reason] of Object.entries(rivals.missing)) console.log(`MISSING ${name}: ${reason}`);
     try {
-      const cases = /** @type {NonNullable<typeof suites[string]>} */ (suites[suite])().filter((each) => options.filter.test(each.name));
+      const cases = /** @type {NonNullable<typeof suites[string]>} */ (suites[suite])().filter((each) =>
+        options.filter.test(each.name),
+      );
       if (cases.length === 0) throw new Error(`no case of ${suite} matches --filter ${options.filter.source}`);
       /** @type {Map<number, Probe>} */
       const probes = new Map();

@@ -136,7 +136,13 @@ function groupsOf(network, task) {
   if (network === "resnet20") groups.push(`resnet20 ${direction}`);
   if (network === "resnet50" && batch >= 8) groups.push(`resnet50 ${direction}`);
   const winograd = task.kernel === 3 && task.stride === 1 && task.groups === 1;
-  if (winograd && batch === 8 && task.inChannels === task.outChannels && task.inChannels >= 64 && task.inChannels <= 256)
+  if (
+    winograd &&
+    batch === 8 &&
+    task.inChannels === task.outChannels &&
+    task.inChannels >= 64 &&
+    task.inChannels <= 256
+  )
     groups.push(`3x3 64 to 256 ${direction}`);
   if (task.groups > 1) groups.push(`depthwise ${direction === "forward" ? "forward" : "gradients"}`);
   return groups;
@@ -188,5 +194,10 @@ export function exactCases() {
       const direct = conv.groups === 1 && conv.stride === 1 && (conv.kernel === 3 || conv.kernel === 1);
       return direct && conv.inChannels >= 64 && name.startsWith("resnet50 b8");
     })
-    .map((each) => ({ ...each, name: `exact ${each.name}`, groups: ["exact"], precision: /** @type {const} */ ("exact") }));
+    .map((each) => ({
+      ...each,
+      name: `exact ${each.name}`,
+      groups: ["exact"],
+      precision: /** @type {const} */ ("exact"),
+    }));
 }

@@ -25,7 +25,12 @@ const retained = {
  */
 function instructionSet(target) {
   if (target === "avx2")
-    return { ONEDNN_MAX_CPU_ISA: "AVX2", DNNL_MAX_CPU_ISA: "AVX2", ATEN_CPU_CAPABILITY: "avx2", OPENBLAS_CORETYPE: "Haswell" };
+    return {
+      ONEDNN_MAX_CPU_ISA: "AVX2",
+      DNNL_MAX_CPU_ISA: "AVX2",
+      ATEN_CPU_CAPABILITY: "avx2",
+      OPENBLAS_CORETYPE: "Haswell",
+    };
   if (target === "avx512") return { OPENBLAS_CORETYPE: "SkylakeX" };
   return {};
 }
@@ -41,7 +46,8 @@ export function findPythonWithTorch() {
 /** @param {string} target */
 export async function startPyTorch(target, keepsMemory = true) {
   const python = findPythonWithTorch();
-  if (python === null) throw new Error('`python3 -c "import torch"` fails; bench/README.md has the line that installs it');
+  if (python === null)
+    throw new Error('`python3 -c "import torch"` fails; bench/README.md has the line that installs it');
   const environment = { ...passive, ...instructionSet(target), ...(keepsMemory ? retained : {}) };
   return new Rival(python, [join(folder, "pytorch_server.py")], environment).start();
 }
@@ -78,9 +84,7 @@ function onlyImages(each) {
   return {
     ...each,
     prepare: async (task, files, settings) =>
-      task.kind === "gemm" || task.kind === "overhead"
-        ? { refused: "no images" }
-        : each.prepare(task, files, settings),
+      task.kind === "gemm" || task.kind === "overhead" ? { refused: "no images" } : each.prepare(task, files, settings),
   };
 }
 
@@ -123,5 +127,8 @@ export async function startRivals(names, target) {
       missing[name] = /** @type {Error} */ (error).message;
     }
   }
-  return { contenders, missing, about, pytorch, stop: () => processes.forEach((each) => each.stop()) };
+  const stop = () => {
+    for (const each of processes) each.stop();
+  };
+  return { contenders, missing, about, pytorch, stop };
 }

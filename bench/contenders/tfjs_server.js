@@ -8,8 +8,7 @@ import { readTensor, sampled, serve } from "./lines.js";
 
 /** @param {string} name A dependency of bench/ alone: types are not at hand. */
 const load = async (name) => /** @type {any} */ (await import(name));
-const tf = await load("@tensorflow/tfjs-core");
-await load("@tensorflow/tfjs-backend-cpu");
+const tf = await load("@tensorflow/tfjs");
 const wasm = await load("@tensorflow/tfjs-backend-wasm");
 const require = createRequire(import.meta.url);
 wasm.setWasmPaths(join(dirname(require.resolve("@tensorflow/tfjs-backend-wasm/package.json")), "dist/"));
@@ -33,7 +32,9 @@ const sampleOf = (y, step) => sampled(y.dataSync(), step);
 
 /** @param {ConvTask} task @param {Files} files */
 async function conv(task, files) {
-  const operations = (2 * task.batch * task.outChannels * task.inChannels * (task.kernel * task.size) ** 2) / (task.groups * task.stride ** 2);
+  const operations =
+    (2 * task.batch * task.outChannels * task.inChannels * (task.kernel * task.size) ** 2) /
+    (task.groups * task.stride ** 2);
   if (task.direction !== "forward" && operations > mostOperationsOnCpu)
     throw new Error(`a gradient of ${(operations / 1e9).toFixed(1)} GFLOP takes its cpu backend too long`);
   await tf.setBackend(task.direction === "forward" ? "wasm" : "cpu");
@@ -44,7 +45,10 @@ async function conv(task, files) {
   const forward = (/** @type {any} */ a, /** @type {any} */ b) =>
     depthwise ? tf.depthwiseConv2d(a, b, task.stride, pad) : tf.conv2d(a, b, task.stride, pad);
   if (task.direction === "forward") {
-    return { call: () => forward(x, w).dispose(), result: (/** @type {number} */ step) => sampleOf(toNchw(forward(x, w)), step) };
+    return {
+      call: () => forward(x, w).dispose(),
+      result: (/** @type {number} */ step) => sampleOf(toNchw(forward(x, w)), step),
+    };
   }
   const dy = toNhwc(tensor(files, "dy"));
   // The forward pass is part of tfjs's gradient functions; the gradient ops alone are not public.
@@ -52,7 +56,10 @@ async function conv(task, files) {
     task.direction === "input"
       ? () => tf.grad((/** @type {any} */ a) => forward(a, w))(x, dy)
       : () => tf.grad((/** @type {any} */ b) => forward(x, b))(w, dy);
-  const back = task.direction === "input" ? toNchw : (/** @type {any} */ g) => tf.transpose(g, depthwise ? [2, 3, 0, 1] : [3, 2, 0, 1]);
+  const back =
+    task.direction === "input"
+      ? toNchw
+      : (/** @type {any} */ g) => tf.transpose(g, depthwise ? [2, 3, 0, 1] : [3, 2, 0, 1]);
   return { call: () => gradient().dispose(), result: (/** @type {number} */ step) => sampleOf(back(gradient()), step) };
 }
 
@@ -83,7 +90,12 @@ async function lenet(task, files) {
   );
   const forward = () => {
     const layer = (/** @type {any} */ y, /** @type {string} */ name, /** @type {number | "same"} */ pad) =>
-      tf.maxPool(tf.relu(tf.add(tf.conv2d(y, parameters[`${name}.weight`], 1, pad), parameters[`${name}.bias`])), 2, 2, 0);
+      tf.maxPool(
+        tf.relu(tf.add(tf.conv2d(y, parameters[`${name}.weight`], 1, pad), parameters[`${name}.bias`])),
+        2,
+        2,
+        0,
+      );
     const linear = (/** @type {any} */ y, /** @type {string} */ name) =>
       tf.add(tf.matMul(y, parameters[`${name}.weight`], false, true), parameters[`${name}.bias`]);
     const y = toNchw(layer(layer(x, "conv1", 2), "conv2", 0));
@@ -91,7 +103,10 @@ async function lenet(task, files) {
     return linear(tf.relu(linear(tf.relu(linear(flat, "fc1")), "fc2")), "fc3");
   };
   if (task.kind === "infer")
-    return { call: () => tf.tidy(forward).dispose(), result: (/** @type {number} */ step) => sampleOf(forward(), step) };
+    return {
+      call: () => tf.tidy(forward).dispose(),
+      result: (/** @type {number} */ step) => sampleOf(forward(), step),
+    };
   const target = tf.oneHot(tf.tensor1d(readTensor(/** @type {any} */ (files.target)), "int32"), task.classes);
   const optimizer = tf.train.momentum(0.001, 0.9);
   const call = () => {
@@ -105,7 +120,7 @@ async function lenet(task, files) {
 }
 
 serve({
-  describe: () => `tfjs ${tf.version_core}, wasm (SIMD) forward, cpu training`,
+  describe: () => `tfjs ${tf.version.tfjs}, wasm (SIMD) forward, cpu training`,
   prepare: async (task, files, { threads }) => {
     if (threads > 1 && task.direction === "forward") wasm.setThreadsCount(threads);
     if (task.kind === "conv") return conv(task, files);

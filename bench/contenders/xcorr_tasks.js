@@ -63,8 +63,7 @@ function batchNorm(task, files) {
   const bias = load(files, "bias").requiresGrad_();
   const mean = xcorr.zeros([task.channels]);
   const variance = xcorr.ones([task.channels]);
-  const forward = () =>
-    xcorr.batchNorm(x, mean, variance, { weight, bias, training: true, activation: "relu" });
+  const forward = () => xcorr.batchNorm(x, mean, variance, { weight, bias, training: true, activation: "relu" });
   if (task.direction === "forward") return consumed(forward);
   const y = forward();
   const backward = () => xcorr.grad(y, [x, weight, bias], { gradOutputs: dy, retainGraph: true });

@@ -41,7 +41,9 @@ export function chart(title, results, rival) {
   ];
   for (const tick of ticks) {
     const x = at(tick).toFixed(1);
-    lines.push(`<line x1="${x}" y1="${top - 6}" x2="${x}" y2="${height - 20}" stroke="${tick === 1 ? "#333" : "#ddd"}"/>`);
+    lines.push(
+      `<line x1="${x}" y1="${top - 6}" x2="${x}" y2="${height - 20}" stroke="${tick === 1 ? "#333" : "#ddd"}"/>`,
+    );
     lines.push(`<text x="${x}" y="${height - 6}" text-anchor="middle" fill="#555">${tick}</text>`);
   }
   for (const [i, { name, ratio }] of bars.entries()) {
@@ -51,7 +53,9 @@ export function chart(title, results, rival) {
     lines.push(
       `<rect x="${from.toFixed(1)}" y="${y + 1}" width="${Math.max(1, to - from).toFixed(1)}" height="${row - 4}" fill="${ratio >= 1 ? "#2b7bba" : "#d1603d"}"/>`,
     );
-    lines.push(`<text x="${(at(Math.max(1, ratio)) + 4).toFixed(1)}" y="${y + 10}" fill="#333">${ratio.toFixed(2)}</text>`);
+    lines.push(
+      `<text x="${(at(Math.max(1, ratio)) + 4).toFixed(1)}" y="${y + 10}" fill="#333">${ratio.toFixed(2)}</text>`,
+    );
   }
   return `${[...lines, "</svg>"].join("\n")}\n`;
 }

@@ -33,11 +33,15 @@ const table = (head, rows) => [head, head.map(() => "---"), ...rows].map((cells)
 
 /** @param {Run} run */
 function about(run) {
-  const rates = Object.entries(run.peaks).map(([threads, peak]) => `${(peak / 1e9).toFixed(0)} GFLOP/s with ${threads} thread${threads === "1" ? "" : "s"}`);
+  const rates = Object.entries(run.peaks).map(
+    ([threads, peak]) => `${(peak / 1e9).toFixed(0)} GFLOP/s with ${threads} thread${threads === "1" ? "" : "s"}`,
+  );
   return [
     `- ${run.date.slice(0, 16).replace("T", " ")} UTC, commit ${run.commit}, \`${run.command}\``,
     `- ${run.machine}, ${run.target}`,
-    ...(rates.length > 0 ? [`- FMA peak ${rates.join(", ")}; copying ${(run.bandwidth / 1e9).toFixed(1)} GB/s read and written`] : []),
+    ...(rates.length > 0
+      ? [`- FMA peak ${rates.join(", ")}; copying ${(run.bandwidth / 1e9).toFixed(1)} GB/s read and written`]
+      : []),
     ...Object.values(run.about ?? {}).map((text) => `- ${text}`),
     ...Object.entries(run.missing ?? {}).map(([name, reason]) => `- **missing**: ${name}: ${reason}`),
   ];
@@ -82,7 +86,16 @@ function memoryLines(runs) {
       ours ? ((ours.peak - ours.before) / (row.peak - row.before)).toFixed(2) : "",
     ]);
   });
-  return table(["CIFAR ResNet-18 training step, batch 32", "most memory held", "beyond the start", "ours / theirs", "ours / theirs beyond the start"], rows);
+  return table(
+    [
+      "CIFAR ResNet-18 training step, batch 32",
+      "most memory held",
+      "beyond the start",
+      "ours / theirs",
+      "ours / theirs beyond the start",
+    ],
+    rows,
+  );
 }
 
 /** @param {string} folder Where the result files are; RESULTS.md lies beside it. */
@@ -130,9 +143,14 @@ export function writeReport(folder) {
       lines.push(`![ratios](results/${name}-${rival}.svg)`, "");
     }
     lines.push(...caseTable(run.cases), "");
-    const refused = run.cases.flatMap((each) => Object.entries(each.refused).map(([who, why]) => `- ${each.name}: ${who}: ${why}`));
+    const refused = run.cases.flatMap((each) =>
+      Object.entries(each.refused).map(([who, why]) => `- ${each.name}: ${who}: ${why}`),
+    );
     if (refused.length > 0) lines.push("Not raced:", "", ...new Set(refused), "");
   }
-  lines.push("`*`: fewer undisturbed samples than asked for. Ratios in brackets do not count: the rival is known not to run at its best there.", "");
+  lines.push(
+    "`*`: fewer undisturbed samples than asked for. Ratios in brackets do not count: the rival is known not to run at its best there.",
+    "",
+  );
   writeFileSync(join(dirname(folder), "RESULTS.md"), lines.join("\n"));
 }

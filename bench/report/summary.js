@@ -59,7 +59,11 @@ export function evaluate(results) {
       const mean = geometricMean(list.map((each) => each.ratio));
       const value = goal.over === "mean" ? mean : worst.ratio;
       const short =
-        goal.over === "mean" ? `${two(mean)} (worst ${two(worst.ratio)})` : list.length === 1 ? two(mean) : `${two(worst.ratio)} (${worst.name}; mean ${two(mean)})`;
+        goal.over === "mean"
+          ? `${two(mean)} (worst ${two(worst.ratio)})`
+          : list.length === 1
+            ? two(mean)
+            : `${two(worst.ratio)} (${worst.name}; mean ${two(mean)})`;
       rows.push({
         what: goal.what,
         rival: goal.contender ?? goal.rival,

@@ -18,7 +18,9 @@ export function printCase(result) {
     const ratio = result.ratios.find((r) => r.contender === t.contender);
     const rate = result.operations > 0 ? `${(result.operations / t.seconds / 1e9).toFixed(0)} GFLOP/s` : "";
     const share =
-      result.operations > 0 && result.peak > 0 ? `${((100 * result.operations) / t.seconds / result.peak).toFixed(0)} % of peak` : "";
+      result.operations > 0 && result.peak > 0
+        ? `${((100 * result.operations) / t.seconds / result.peak).toFixed(0)} % of peak`
+        : "";
     const against =
       ratio === undefined
         ? ""
