@@ -129,7 +129,7 @@ Result run_way(const Case& c, const KernelTable& table, const Way& way) {
     Buffer* buffer = c.random.given[i] ? new Buffer(region.high - region.low) : nullptr;
     operands.push_back(buffer);
     pointers[i] = buffer ? buffer->data() - region.low : nullptr;
-    if (!buffer) continue;
+    if (!buffer || buffer->bytes() == 0) continue;
     if (is_read(c, i))
       memcpy(buffer->data(), c.inputs[i].data(), buffer->bytes());
     else
