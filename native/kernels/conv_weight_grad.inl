@@ -9,6 +9,7 @@
 #pragma once
 #include "gemm.inl"
 #include "im2col.inl"
+#include "parallel.inl"
 
 namespace xcorr {
 namespace {
@@ -44,6 +45,27 @@ struct WeightGrad {
     return packed_dy + (group * k_panels + k_panel) * chunk_pixels() * kTileColumns<T>;
   }
   int64_t k_count(int64_t k_panel) const { return smaller(kTileColumns<T>, outputs - k_panel * kTileColumns<T>); }
+};
+
+// Where a row of outputs lies; rows in order need no divisions.
+struct RowCursor {
+  int64_t parts, rows_h, rows_d;
+  int64_t part, qh, qd, image;
+  RowCursor(int64_t row, const ConvSizes& s, int64_t parts_) : parts(parts_), rows_h(s.out[1]), rows_d(s.out[0]) {
+    part = row % parts;
+    qh = row / parts % rows_h;
+    qd = row / parts / rows_h % rows_d;
+    image = row / parts / rows_h / rows_d;
+  }
+  void next() {
+    if (++part < parts) return;
+    part = 0;
+    if (++qh < rows_h) return;
+    qh = 0;
+    if (++qd < rows_d) return;
+    qd = 0;
+    image++;
+  }
 };
 
 // One panel of output channels in one block: transposed, and summed for the bias.
@@ -116,9 +138,9 @@ void packed_weight_grad_task(void* state, int64_t index) {
   const int64_t chunk_pixel = grad.pixel(grad.row_of_block(grad.chunk_first));
   for (int64_t block = grad.chunk_first; block < grad.chunk_first + grad.chunk_blocks; block++) {
     T* to = packed;
-    for (int64_t row = grad.row_of_block(block); row < grad.row_of_block(block + 1); row++) {
-      const int64_t part = row % grad.parts.parts, line = row / grad.parts.parts;
-      const int64_t qh = line % s.out[1], qd = line / s.out[1] % s.out[0], image = line / s.out[1] / s.out[0];
+    RowCursor at(grad.row_of_block(block), s, grad.parts.parts);
+    for (int64_t row = grad.row_of_block(block); row < grad.row_of_block(block + 1); row++, at.next()) {
+      const int64_t part = at.part, qh = at.qh, qd = at.qd, image = at.image;
       const int64_t pd = qd * s.stride[0] - s.pad[0] + td * s.dilation[0];
       const int64_t ph = qh * s.stride[1] - s.pad[1] + th * s.dilation[1];
       const bool there = pd >= 0 && pd < s.in[0] && ph >= 0 && ph < s.in[1];
@@ -196,9 +218,11 @@ void weight_grad_task(void* state, int64_t index) {
         const int64_t pad_d = grad.padded ? 0 : s.pad[0], pad_h = grad.padded ? 0 : s.pad[1];
         const int64_t start = grad.padded ? 0 : tw * s.dilation[2] - s.pad[2];
         const ValidOutputs valid = valid_outputs(s.out[2], s.stride[2], start, size[2]);
-        for (int64_t row = grad.row_of_block(block); row < grad.row_of_block(block + 1); row++) {
-          const int64_t part = row % grad.parts.parts, line = row / grad.parts.parts;
-          const int64_t qh = line % s.out[1], qd = line / s.out[1] % s.out[0], image = line / s.out[1] / s.out[0];
+        RowCursor at(grad.row_of_block(block), s, grad.parts.parts);
+        int64_t line_pixel = grad.pixel(grad.row_of_block(block) - at.part) - chunk_pixel;
+        for (int64_t row = grad.row_of_block(block); row < grad.row_of_block(block + 1); row++, at.next()) {
+          const int64_t part = at.part, qh = at.qh, qd = at.qd, image = at.image;
+          if (part == 0 && row > grad.row_of_block(block)) line_pixel += s.out[2];
           const int64_t pd = qd * s.stride[0] - pad_d + td * s.dilation[0];
           const int64_t ph = qh * s.stride[1] - pad_h + th * s.dilation[1];
           if (pd < 0 || pd >= size[0] || ph < 0 || ph >= size[1]) continue;
@@ -206,7 +230,7 @@ void weight_grad_task(void* state, int64_t index) {
           const int64_t high = smaller(valid.high, grad.parts.start(part) + grad.parts.size(part));
           if (low >= high) continue;
           segments[known++] = {image * x_image + (pd * size[1] + ph) * size[2] + low * s.stride[2] + start,
-                               (line * s.out[2] + low - chunk_pixel) * width, high - low};
+                               (line_pixel + low) * width, high - low};
         }
       }
       const int64_t first = tile_rows.start(panel), rows = tile_rows.size(panel);
@@ -293,8 +317,8 @@ int64_t direct_weight_grad(const ConvSizes& sizes, const Runtime& runtime, void*
   grad.parts = split_evenly(s.out[2], 512);
   grad.rows = pixels / s.out[2] * grad.parts.parts;
   grad.rows_per_block = larger(1, 512 / grad.parts.size(0));
-  grad.padded = grad.channels < 8 && grad.taps > 1;
-  grad.packed = !grad.padded && grad.outputs >= 128;
+  grad.padded = grad.outputs < 128 && grad.taps > 1;
+  grad.packed = grad.outputs >= 128;
   int64_t padded_plane = 0;
   for (int d = 0; d < kSpatial; d++)
     grad.padded_size[d] = (s.out[d] - 1) * s.stride[d] + (s.kernel[d] - 1) * s.dilation[d] + 1;
@@ -328,11 +352,12 @@ int64_t direct_weight_grad(const ConvSizes& sizes, const Runtime& runtime, void*
       run_tasks(runtime, worth, s.groups * grad.k_panels * grad.unit_parts.parts, weight_grad_task<T>, &grad);
   }
   run_tasks(runtime, worth, s.groups * grad.k_panels, store_dw_task<T>, &grad);
-  for (int64_t k = 0; separate_dbias && k < sizes.out_channels; k++) {
-    T sum = 0;
-    for (int64_t n = 0; n < s.batch; n++) sum += sum_lanes(grad.x + (n * sizes.out_channels + k) * s.in[2], s.in[2]);
-    separate_dbias[k] = sum;
-  }
+  if (separate_dbias)
+    run_tasks(runtime, sizes.out_channels, [&](int64_t k) {
+      T sum = 0;
+      for (int64_t n = 0; n < s.batch; n++) sum += sum_lanes(grad.x + (n * sizes.out_channels + k) * s.in[2], s.in[2]);
+      separate_dbias[k] = sum;
+    });
   return grad.failed ? int64_t(kOutOfMemory) : int64_t(kOk);
 }
 
