@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { getBackend, getTarget, setNumThreads, setTarget } from "./library.js";
+import { getBackend, getPrecision, getTarget, setNumThreads, setTarget } from "./library.js";
 import { suites } from "./cases/index.js";
 import { startRivals } from "./contenders/rivals.js";
 import { measure } from "./measure.js";
@@ -46,6 +46,7 @@ async function main(command) {
   if (getBackend() !== "native") throw new Error("the native kernels are not built: npm run build");
   if (options.target !== null) setTarget(options.target);
   const target = getTarget();
+  const precision = getPrecision(); // XCORR_PRECISION
   const limits = options.quick
     ? { leastKept: 3, mostRounds: 12, mostSeconds: 4 }
     : { leastKept: 7, mostRounds: 60, mostSeconds: 12 };
@@ -103,7 +104,7 @@ async function main(command) {
             contenders: rivals.contenders,
             pytorch: rivals.pytorch,
             probe,
-            settings: { threads, target, precision: each.precision ?? "default" },
+            settings: { threads, target, precision: each.precision ?? precision },
             limits,
             seed: number + 1,
           });

@@ -65,7 +65,7 @@ export interface Case {
   /** Rows of the goals' table that the case belongs to. */
   groups: string[];
   /** The mode ours computes in; default "default". */
-  precision?: "exact" | "default";
+  precision?: "exact" | "tight" | "default";
 }
 
 /** Tensors of a task, each in a file of raw numbers in row-major order. */
@@ -97,7 +97,7 @@ export interface Contender {
 export interface Settings {
   threads: number;
   target: string | null;
-  precision: "exact" | "default";
+  precision: "exact" | "tight" | "default";
 }
 
 /** One contender's times in one race. */

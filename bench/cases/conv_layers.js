@@ -103,7 +103,10 @@ function mobilenetV2() {
 
 /** @param {Layer[]} layers */
 function distinct(layers) {
-  return [...new Map(layers.map((layer) => [JSON.stringify(layer), layer])).values()];
+  const whole = layers.map((layer) => ({ stride: 1, groups: 1, padding: (layer.kernel - 1) / 2, ...layer }));
+  const key = (/** @type {Required<Layer>} */ each) =>
+    [each.inChannels, each.outChannels, each.size, each.kernel, each.stride, each.groups, each.padding].join();
+  return [...new Map(whole.map((layer) => [key(layer), layer])).values()];
 }
 
 const networks = [
@@ -156,21 +159,9 @@ export function convCases() {
     for (const batch of batches) {
       for (const layer of distinct(layers)) {
         for (const direction of /** @type {Direction[]} */ (["forward", "input", "weight"])) {
-          const { inChannels, outChannels, size, kernel, stride = 1, groups = 1 } = layer;
-          const padding = layer.padding ?? (kernel - 1) / 2;
+          const { inChannels, outChannels, size, kernel, stride, groups } = layer;
           /** @type {ConvTask} */
-          const task = {
-            kind: "conv",
-            direction,
-            batch,
-            inChannels,
-            outChannels,
-            size,
-            kernel,
-            stride,
-            padding,
-            groups,
-          };
+          const task = { kind: "conv", direction, batch, ...layer };
           const shape = `${inChannels}>${outChannels} ${kernel}x${kernel}${stride > 1 ? ` s${stride}` : ""}${groups > 1 ? " dw" : ""} @${size}`;
           cases.push({
             name: `${name} b${batch} ${shape} ${direction}`,
