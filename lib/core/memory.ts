@@ -1,6 +1,7 @@
 import type { DType, TypedArray } from "./dtype.js";
 import { bytesPerElement } from "./dtype.js";
-import { MemoryLimitError } from "./errors.js";
+import { ArgumentError, MemoryLimitError } from "./errors.js";
+import { describe } from "./shape.js";
 
 /**
  * The pool that all tensor memory comes from.
@@ -56,6 +57,15 @@ export class Block {
   writers = 0;
   /** Given back while it was pinned; goes to the pool with the last pin. */
   waiting = false;
+  /** Whether a tensor holds it now. */
+  live = false;
+  /** What it was taken for, for reports; null where only bytes were asked for. */
+  shape: readonly number[] | null = null;
+  dtype: DType | null = null;
+  /** Where it was taken, while sites are recorded (memory_report.ts). */
+  site: string | null = null;
+  /** Over memory that the user brought: it never enters the pool. */
+  foreign = false;
   #views: (TypedArray | undefined)[] = [];
 
   constructor(id: number, bytes: Uint8Array<ArrayBufferLike>) {
@@ -130,6 +140,7 @@ let slab: Uint8Array | undefined;
 let slabUsed = 0;
 let poisoned = false;
 let describeLargest: () => string = () => "";
+let recordSite: (() => string) | null = null;
 const swept = new Int32Array(4096);
 
 /** Without the addon's weak references, this counts what V8 has freed. */
@@ -148,9 +159,20 @@ export function poisonMemory(on: boolean): void {
   poisoned = on;
 }
 
-/** For messages: lists the largest live tensors, installed by the debug mode. */
+/** For messages: lists the largest live tensors (memory_report.ts). */
 export function setLargestReport(report: () => string): void {
   describeLargest = report;
+}
+
+/** Asked for every block that is handed out: where the call came from. null: sites are not recorded. */
+export function setSiteRecorder(recorder: (() => string) | null): void {
+  recordSite = recorder;
+}
+
+/** The blocks that tensors hold now; after `collected`, without those that only lost tensors held. */
+export function liveBlocks(collected: boolean): Block[] {
+  if (collected) collect(true);
+  return [...blocks.values()].filter((block) => block.live);
 }
 
 /**
@@ -158,6 +180,9 @@ export function setLargestReport(report: () => string): void {
  * the process goes on. `Infinity` (the default) removes the limit.
  */
 export function setMemoryLimit(bytes: number): void {
+  if (typeof bytes !== "number" || !(bytes > 0)) {
+    throw new ArgumentError(`setMemoryLimit: bytes must be a number above 0, or Infinity, got ${describe(bytes)}`);
+  }
   limit = bytes;
 }
 
@@ -187,6 +212,7 @@ export function emptyCache(): void {
 /** A block of at least `bytes`, uninitialised (it holds whatever was there), owned by `owner` until released. */
 export function acquire(bytes: number, owner: object): Block {
   const capacity = sizeClass(bytes);
+  if (live + capacity > limit) makeRoom(capacity);
   const list = free.get(capacity);
   let block = list?.pop();
   if (block === undefined) {
@@ -199,6 +225,9 @@ export function acquire(bytes: number, owner: object): Block {
   live += capacity;
   if (live > peak) peak = live;
   tensors++;
+  block.live = true;
+  block.shape = null;
+  if (recordSite !== null) block.site = recordSite();
   block.watched = hooks !== undefined;
   if (hooks !== undefined) hooks.watch(block.id, owner);
   else registry.register(owner, block.id, owner);
@@ -217,8 +246,14 @@ function put(block: Block): void {
     block.waiting = true;
     return;
   }
+  block.live = false;
   live -= block.capacity;
   tensors--;
+  if (block.foreign) {
+    hooks?.unregister(block.id);
+    blocks.delete(block.id);
+    return;
+  }
   pooled += block.capacity;
   const list = free.get(block.capacity);
   if (list === undefined) free.set(block.capacity, [block]);
@@ -260,19 +295,23 @@ function find(capacity: number): Block {
   sweep();
   let block = take(capacity);
   if (block !== undefined) return block;
-  const large = capacity > slabbedBytes;
   if (hooks?.collect !== undefined && handedSinceCollection > Math.max(handedBudget, liveAfterCollection / 2)) {
     collect(false);
     block = take(capacity);
     if (block !== undefined) return block;
   }
-  if (large && live + capacity > limit) {
-    collect(true);
-    block = take(capacity);
-    if (block === undefined && live + capacity > limit) throw overLimit(capacity);
+  if (live + pooled + capacity > limit) emptyCache();
+  return make(capacity);
+}
+
+/** Collects until `capacity` more bytes fit under the limit: what is known to be gone, then what is young, then everything. */
+function makeRoom(capacity: number): void {
+  sweep();
+  for (const all of [false, true]) {
+    if (live + capacity <= limit) return;
+    collect(all);
   }
-  if (large && live + pooled + capacity > limit) emptyCache();
-  return block ?? make(capacity);
+  if (live + capacity > limit) throw overLimit(capacity);
 }
 
 function collect(all: boolean): void {
@@ -349,8 +388,26 @@ function overLimit(capacity: number): MemoryLimitError {
 
 /** A block over memory that the user brought (shared between threads); it never enters the pool. */
 export function foreignBlock(bytes: Uint8Array<SharedArrayBuffer>): Block {
+  // Nothing is taken from the pool here, so nobody else would notice the blocks that were lost before.
+  if (handedSinceCollection > Math.max(handedBudget, liveAfterCollection / 2)) collect(false);
+  else sweep();
   const block = new Block(nextId++, bytes);
+  block.foreign = true;
   blocks.set(block.id, block);
   hooks?.register(block.id, bytes);
   return block;
+}
+
+/** Makes `owner` the owner of a foreign block: when it is gone, the block is forgotten. */
+export function own(block: Block, owner: object): void {
+  handedSinceCollection += block.capacity;
+  live += block.capacity;
+  if (live > peak) peak = live;
+  tensors++;
+  block.live = true;
+  block.shape = null;
+  if (recordSite !== null) block.site = recordSite();
+  block.watched = hooks !== undefined;
+  if (hooks !== undefined) hooks.watch(block.id, owner);
+  else registry.register(owner, block.id, owner);
 }

@@ -1,6 +1,6 @@
 import type { DType, TypedArray } from "./dtype.js";
 import { BackendError, DisposedError } from "./errors.js";
-import { acquire, type Block, release } from "./memory.js";
+import { acquire, type Block, own, release } from "./memory.js";
 import { adopt } from "./scope.js";
 
 /**
@@ -23,6 +23,7 @@ export class Storage {
   constructor(bytes: number, foreign?: Block) {
     if (foreign !== undefined) {
       this.#block = foreign;
+      own(foreign, this);
     } else {
       this.#block = acquire(bytes, this);
       adopt(this);

@@ -192,7 +192,11 @@ function copyStrided(from: TypedArray, shape: Shape, strides: readonly number[],
 
 /** A new contiguous tensor over uninitialised memory, for an op that writes all of it. */
 export function empty<D extends DType>(shape: Shape, dtype: D): Tensor<D> {
-  return new Tensor(dtype, shape, contiguousStrides(shape), 0, new Storage(numel(shape) * bytesPerElement(dtype)));
+  const storage = new Storage(numel(shape) * bytesPerElement(dtype));
+  const { block } = storage;
+  block.shape = shape;
+  block.dtype = dtype;
+  return new Tensor(dtype, shape, contiguousStrides(shape), 0, storage);
 }
 
 /** Another window on the same memory, without history. */
