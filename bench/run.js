@@ -3,7 +3,7 @@
 /** The bench: see README.md. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
-import { cpus, totalmem } from "node:os";
+import { cpus, loadavg, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { getBackend, getPrecision, getTarget, setNumThreads, setTarget } from "./library.js";
@@ -14,7 +14,7 @@ import { measureMemory } from "./memory.js";
 import { readOptions, usage } from "./options.js";
 import { copyBandwidth, Probe } from "./probe.js";
 import { writeReport } from "./report/markdown.js";
-import { printCase, printMemory, printSummary } from "./report/table.js";
+import { busy, busyWarning, printCase, printMemory, printSummary } from "./report/table.js";
 
 /** @import { CaseResult, Settings } from "./types.js" */
 
@@ -53,6 +53,7 @@ async function main(command) {
   const machine = `${cpus()[0]?.model ?? "unknown CPU"}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`;
   for (const suite of options.suites) {
     console.log(`\n${suite}: ${machine}, ${target}`);
+    if (/** @type {number} */ (loadavg()[0]) > busy) console.log(busyWarning(/** @type {number} */ (loadavg()[0])));
     setNumThreads(Math.max(...options.threads));
     const bandwidth = copyBandwidth();
     /** @type {CaseResult[]} */
@@ -60,7 +61,16 @@ async function main(command) {
     /** @type {Record<string, number>} */
     const peaks = {};
     /** @type {Record<string, unknown>} */
-    const header = { suite, machine, target, commit: commit(), command, date: new Date().toISOString(), bandwidth };
+    const header = {
+      suite,
+      machine,
+      target,
+      commit: commit(),
+      command,
+      date: new Date().toISOString(),
+      load: loadavg()[0],
+      bandwidth,
+    };
     const save = () => {
       if (!options.write) return;
       mkdirSync(join(folder, "results"), { recursive: true });

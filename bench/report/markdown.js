@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { chart } from "./chart.js";
 import { evaluate } from "./summary.js";
-import { mib, time } from "./table.js";
+import { busy, busyWarning, mib, time } from "./table.js";
 
 /** @import { CaseResult } from "../types.js" */
 
@@ -18,6 +18,7 @@ import { mib, time } from "./table.js";
  * @property {string} command
  * @property {string} date
  * @property {number} bandwidth
+ * @property {number} [load]
  * @property {Record<string, number>} peaks
  * @property {Record<string, string>} [about]
  * @property {Record<string, string>} [missing]
@@ -42,6 +43,7 @@ function about(run) {
     ...(rates.length > 0
       ? [`- FMA peak ${rates.join(", ")}; copying ${(run.bandwidth / 1e9).toFixed(1)} GB/s read and written`]
       : []),
+    ...(run.load !== undefined && run.load > busy ? [`- **${busyWarning(run.load)}**`] : []),
     ...Object.values(run.about ?? {}).map((text) => `- ${text}`),
     ...Object.entries(run.missing ?? {}).map(([name, reason]) => `- **missing**: ${name}: ${reason}`),
   ];

@@ -4,6 +4,13 @@ import { evaluate } from "./summary.js";
 
 /** @import { CaseResult } from "../types.js" */
 
+/** A load average above which other processes were at work: probes see those only between samples. */
+export const busy = 0.7;
+
+/** @param {number} load */
+export const busyWarning = (load) =>
+  `WARNING: other processes keep ${load.toFixed(1)} processors busy (load average of the last minute): expect wrong ratios`;
+
 /** @param {number} seconds */
 export function time(seconds) {
   if (seconds >= 0.1) return `${(seconds * 1000).toFixed(0)} ms`;
