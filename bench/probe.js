@@ -3,6 +3,7 @@
 import { createRequire } from "node:module";
 import { performance } from "node:perf_hooks";
 import * as xcorr from "./library.js";
+import { quantile } from "./quantile.js";
 
 const require = createRequire(import.meta.url);
 const addon = /** @type {{ fmaPeak(rounds: number): number }} */ (require("../build/Release/xcorr.node"));
@@ -58,16 +59,4 @@ export function copyBandwidth() {
   t.dispose();
   xcorr.emptyCache();
   return (2 * 256 * 2 ** 20) / (best / 1000);
-}
-
-/**
- * @param {readonly number[]} values At least one.
- * @param {number} q
- */
-export function quantile(values, q) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = q * (sorted.length - 1);
-  const low = /** @type {number} */ (sorted[Math.floor(at)]);
-  const high = /** @type {number} */ (sorted[Math.ceil(at)]);
-  return low + (high - low) * (at - Math.floor(at));
 }

@@ -3,7 +3,7 @@
  * Contenders take turns. Every sample stands between two probes of the machine's peak; where a probe shows less than
  * 95 % of what the machine can do, a neighbour has disturbed it and the sample is dropped.
  */
-import { quantile } from "./probe.js";
+import { quantile } from "./quantile.js";
 
 /** @import { Contender, Ratio, Runner, Timing } from "./types.js" */
 /** @import { Probe } from "./probe.js" */
@@ -36,7 +36,7 @@ const warmUpSeconds = 0.05;
 
 /**
  * @param {Entry[]} entries
- * @param {Probe} probe
+ * @param {Pick<Probe, "measure" | "peak">} probe
  * @param {Limits} limits
  * @param {number} [factor] How much longer than usual samples and warm-up are: 10 where a call takes a microsecond.
  */

@@ -110,14 +110,22 @@ async function main(command) {
             probes.set(threads, (probe = new Probe()));
             for (let i = 0; i < 50; i++) probe.measure();
           }
-          const result = await measure(each, {
-            contenders: rivals.contenders,
-            pytorch: rivals.pytorch,
-            probe,
-            settings: { threads, target, precision: each.precision ?? precision },
-            limits,
-            seed: number + 1,
-          });
+          let result;
+          try {
+            result = await measure(each, {
+              contenders: rivals.contenders,
+              pytorch: rivals.pytorch,
+              probe,
+              settings: { threads, target, precision: each.precision ?? precision },
+              limits,
+              seed: number + 1,
+            });
+          } catch (error) {
+            // The other cases are still worth measuring; the exit code tells.
+            console.error(`\n${each.name}: FAILED: ${/** @type {Error} */ (error).message}`);
+            process.exitCode = 1;
+            continue;
+          }
           peaks[threads] = probe.peak;
           results.push(result);
           printCase(result);
