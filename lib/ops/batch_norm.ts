@@ -12,6 +12,7 @@ import { where } from "./where.js";
 
 /** The ops of batch normalisation, over [batch, channels, inner], with an activation and a residual in the same pass. */
 
+/** What batch norm applies to its result in the same pass. */
 export type Activation = "none" | "relu" | "relu6";
 
 interface BatchNormOpOptions {
@@ -157,8 +158,10 @@ function defineBatchNorm(name: string, activated: boolean): Op<BatchNormInput, B
   });
 }
 
+/** @internal With the statistics of the batch. */
 export const batchNormOp: Op<BatchNormInput, BatchNormOpOptions> = defineBatchNorm("batch_norm", false);
 
+/** @internal The same followed by an activation, whose derivative reads the output. */
 export const batchNormActivationOp: Op<BatchNormInput, BatchNormOpOptions> = defineBatchNorm(
   "batch_norm_activation",
   true,
@@ -220,11 +223,13 @@ function defineBatchNormInference(name: string, activated: boolean): Op<Inferenc
   });
 }
 
+/** @internal With given statistics. */
 export const batchNormInferenceOp: Op<InferenceInput, BatchNormOpOptions> = defineBatchNormInference(
   "batch_norm_inference",
   false,
 );
 
+/** @internal With given statistics and an activation. */
 export const batchNormInferenceActivationOp: Op<InferenceInput, BatchNormOpOptions> = defineBatchNormInference(
   "batch_norm_inference_activation",
   true,

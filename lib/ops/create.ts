@@ -81,6 +81,7 @@ function fill(list: unknown, shape: Shape, depth: number, to: TypedArray, at: nu
   return at;
 }
 
+/** Create options of `tensor`, which also takes a shape. */
 export interface TensorOptions<D extends DType = DType> extends CreateOptions<D> {
   /** The shape; default that of the nested lists, or one dimension for a typed array. Its size must fit the data. */
   readonly shape?: Shape;
@@ -98,7 +99,8 @@ type DefaultOf<T> = T extends Float64Array
 
 /**
  * A tensor with a copy of the given values: a number, nested lists, or a typed array.
- * @throws {ShapeError} if lists are ragged or `shape` does not hold as many values
+ * @throws {ShapeError} if lists are ragged or `shape` does not hold as many values; {DTypeError} for a typed array that
+ *   is of no dtype (int64, half precision, ...)
  */
 export function tensor<T extends NestedList | TypedArray | Uint8ClampedArray, D extends DType = DefaultOf<T>>(
   data: T,
@@ -179,11 +181,13 @@ export function full<D extends DType = "float32">(
   return finish(filled(checkShape("full", shape), dtype, Number(value)), options);
 }
 
+/** Zeros of a shape. */
 export function zeros<D extends DType = "float32">(shape: Shape, options: CreateOptions<D> = {}): Tensor<D> {
   const dtype = createOptions<D>("zeros", options, "float32");
   return finish(filled(checkShape("zeros", shape), dtype, 0), options);
 }
 
+/** Ones of a shape. */
 export function ones<D extends DType = "float32">(shape: Shape, options: CreateOptions<D> = {}): Tensor<D> {
   const dtype = createOptions<D>("ones", options, "float32");
   return finish(filled(checkShape("ones", shape), dtype, 1), options);

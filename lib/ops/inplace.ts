@@ -49,8 +49,8 @@ function checkChange(call: string, target: Tensor, recorded: boolean): void {
 }
 
 /**
- * Gives `target` the values of `value` (broadcast and converted to its dtype) and its history. `value` must have been
- * computed before anything is changed, so a call that throws leaves everything as it was. `derived` says that it was
+ * @internal Gives `target` the values of `value` (broadcast and converted to its dtype) and its history. `value` must have
+ * been computed before anything is changed, so a call that throws leaves everything as it was. `derived` says that it was
  * computed from target itself; otherwise what target was computed from gets gradients of zeros.
  */
 export function assign<D extends DType>(call: string, target: Tensor<D>, value: Tensor, derived = false): Tensor<D> {

@@ -62,6 +62,7 @@ const layerNormGradOp: Op<LayerNormGradInput, { eps: number }> = defineOp<LayerN
     })),
 });
 
+/** @internal Rows [rows, size] normalised; scaled and shifted per column. */
 export const layerNormOp: Op<"x" | "weight" | "bias", { eps: number }> = defineOp<
   "x" | "weight" | "bias",
   { eps: number }

@@ -8,11 +8,12 @@ import { mean } from "./reduce.js";
 
 /** What all normalisations share. */
 
+/** @internal A parameter as the kernels read it, or none. */
 export const given = (t: Tensor | null | undefined): Tensor | null => (t ? contiguous(t) : null);
 
 /**
- * The derivative of a normalisation's own derivative. With xh = (x - mean) r, r = (variance + eps)^-1/2, means over
- * `dims`, and P(g) = g - mean(g) - xh mean(g xh): forward's gradient is dx = r P(g). Given the gradient `a` of dx,
+ * @internal The derivative of a normalisation's own derivative. With xh = (x - mean) r, r = (variance + eps)^-1/2, means
+ * over `dims`, and P(g) = g - mean(g) - xh mean(g xh): forward's gradient is dx = r P(g). Given the gradient `a` of dx,
  * and `more` for xh (from the gradient of dweight), this is what reaches g and x. Written in ops, for any order.
  */
 export function secondDerivative(
@@ -44,12 +45,15 @@ export function secondDerivative(
   return { toG: a === null ? null : mul(r, project(a)), toX, normal };
 }
 
+/** @internal The sum of those that are given. */
 export const sumOrNull = (a: Tensor | null, b: Tensor | null): Tensor | null =>
   a === null ? b : b === null ? a : add(a, b);
 
+/** @internal The product, if both are given. */
 export const times = (a: Tensor | null, b: Tensor | null): Tensor | null =>
   a === null || b === null ? null : mul(a, b);
 
+/** @internal Refuses a statistic or parameter that is not one number per channel of x. */
 export function checkChannels(call: string, argument: string, t: Tensor | null, x: Tensor, channels: number): void {
   if (t === null) return;
   checkTensor(call, argument, t);

@@ -13,7 +13,7 @@ import { cast, sumTo } from "./view.js";
 export type Operand = Tensor | number;
 
 /**
- * Two operands of one dtype. int32, uint8 and bool give way to a floating type beside them; float32 and float64 do not
+ * @internal Two operands of one dtype. int32, uint8 and bool give way to a floating type beside them; float32 and float64 do not
  * mix silently. uint8 and bool compute as int32.
  */
 export function promoted(name: string, a: Tensor, b: Tensor): [Tensor, Tensor] {
@@ -31,17 +31,18 @@ export function promoted(name: string, a: Tensor, b: Tensor): [Tensor, Tensor] {
   return [cast(a, "int32"), cast(b, "int32")];
 }
 
+/** @internal */
 export function isOperand(value: unknown): value is Operand {
   return typeof value === "number" || value instanceof Tensor;
 }
 
-/** A number as a scalar tensor that fits `beside` (a fraction beside integers makes both float32). */
+/** @internal A number as a scalar tensor that fits `beside` (a fraction beside integers makes both float32). */
 export function scalarLike(value: number, beside: Tensor): Tensor {
   const dtype = isFloating(beside.dtype) ? beside.dtype : Number.isInteger(value) ? "int32" : "float32";
   return filled([], dtype, value);
 }
 
-/** Both operands as tensors; refuses anything else, and two numbers. */
+/** @internal Both operands as tensors; refuses anything else, and two numbers. */
 export function operands(name: string, a: unknown, b: unknown): [Tensor, Tensor] {
   if (!isOperand(a)) throw new ArgumentError(`${name}: a must be a tensor or a number, got ${describe(a)}`);
   if (!isOperand(b)) throw new ArgumentError(`${name}: b must be a tensor or a number, got ${describe(b)}`);
@@ -137,6 +138,10 @@ function mulScalar<D extends DType>(x: Tensor<D>, value: number): Tensor<D> {
 }
 
 /** a + b. */
+/**
+ * a + b, broadcast against each other.
+ * @throws {ShapeError} if the shapes do not broadcast; {DTypeError} for float32 beside float64
+ */
 export function add<D extends DType>(a: Tensor<D>, b: Tensor | number): Tensor<D>;
 export function add(a: Operand, b: Operand): Tensor;
 export function add(a: Operand, b: Operand): Tensor {
@@ -242,6 +247,7 @@ export const reciprocal: Unary = defineUnary("reciprocal", {
   grad: (c) => neg(mul(c.dy, square(c.output()))),
   low: 0.3,
 });
+/** e to the power of x. */
 export const exp: Unary = defineUnary("exp", { reads: ["output"], grad: (c) => mul(c.dy, c.output()) });
 /** exp(x) - 1, accurate near 0. */
 export const expm1: Unary = defineUnary("expm1", { reads: ["output"], grad: (c) => mul(c.dy, add(c.output(), 1)) });
@@ -253,38 +259,48 @@ export const log1p: Unary = defineUnary("log1p", {
   grad: (c) => div(c.dy, add(c.input("x"), 1)),
   low: -0.5,
 });
+/** The logarithm to base 2. */
 export const log2: Unary = defineUnary("log2", {
   reads: ["x"],
   grad: (c) => div(c.dy, mul(c.input("x"), Math.LN2)),
   low: 0.3,
 });
+/** The logarithm to base 10. */
 export const log10: Unary = defineUnary("log10", {
   reads: ["x"],
   grad: (c) => div(c.dy, mul(c.input("x"), Math.LN10)),
   low: 0.3,
 });
+/** The sine; x in radians. */
 export const sin: Unary = defineUnary("sin", { reads: ["x"], grad: (c) => mul(c.dy, cos(c.input("x"))) });
+/** The cosine; x in radians. */
 export const cos: Unary = defineUnary("cos", { reads: ["x"], grad: (c) => neg(mul(c.dy, sin(c.input("x")))) });
+/** The tangent; x in radians. */
 export const tan: Unary = defineUnary("tan", {
   reads: ["output"],
   grad: (c) => mul(c.dy, add(square(c.output()), 1)),
   low: -1,
   high: 1,
 });
+/** The angle whose sine is x, from -pi / 2 to pi / 2; NaN outside [-1, 1]. */
 export const asin: Unary = defineUnary("asin", {
   reads: ["x"],
   grad: (c) => mul(c.dy, rsqrt(sub(1, square(c.input("x"))))),
   low: -0.8,
   high: 0.8,
 });
+/** The angle whose cosine is x, from 0 to pi; NaN outside [-1, 1]. */
 export const acos: Unary = defineUnary("acos", {
   reads: ["x"],
   grad: (c) => neg(mul(c.dy, rsqrt(sub(1, square(c.input("x")))))),
   low: -0.8,
   high: 0.8,
 });
+/** The angle whose tangent is x, from -pi / 2 to pi / 2. */
 export const atan: Unary = defineUnary("atan", { reads: ["x"], grad: (c) => div(c.dy, add(square(c.input("x")), 1)) });
+/** The hyperbolic sine. */
 export const sinh: Unary = defineUnary("sinh", { reads: ["x"], grad: (c) => mul(c.dy, cosh(c.input("x"))) });
+/** The hyperbolic cosine. */
 export const cosh: Unary = defineUnary("cosh", { reads: ["x"], grad: (c) => mul(c.dy, sinh(c.input("x"))) });
 /** The error function. */
 export const erf: Unary = defineUnary("erf", {

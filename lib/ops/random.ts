@@ -19,6 +19,7 @@ export interface RandomState {
   readonly offset: number;
 }
 
+/** A stream of random numbers with a seed and a position of its own. */
 export class Generator {
   #seed: number;
   #offset = 0;
@@ -89,6 +90,7 @@ export function manualSeed(seed: number): void {
   defaultGenerator.manualSeed(seed);
 }
 
+/** Create options of random tensors. */
 export interface RandomOptions<D extends FloatDType = FloatDType> extends CreateOptions<D> {
   /** Default: the one that `manualSeed` seeds. */
   readonly generator?: Generator;
@@ -177,11 +179,12 @@ export function randperm(n: number, options: { generator?: Generator } = {}): Te
   return t;
 }
 
-/** Random numbers with the shape and dtype of `t`. */
+/** Normal numbers (mean 0, standard deviation 1) with the shape and dtype of `t`. */
 export function randnLike<D extends FloatDType>(t: Tensor<D>, options: RandomOptions<D> = {}): Tensor<D> {
   return randn(t.shape, { ...options, dtype: options.dtype ?? t.dtype });
 }
 
+/** Uniform numbers in [0, 1) with the shape and dtype of `t`. */
 export function randLike<D extends FloatDType>(t: Tensor<D>, options: RandomOptions<D> = {}): Tensor<D> {
   return rand(t.shape, { ...options, dtype: options.dtype ?? t.dtype });
 }

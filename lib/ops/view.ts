@@ -184,7 +184,7 @@ export function installSumTo(sum: (x: Tensor, shape: Shape) => Tensor): void {
   summing = sum;
 }
 
-/** A window of a storage: everything that a view is, in elements. */
+/** @internal A window of a storage: everything that a view is, in elements. */
 export interface Window {
   readonly shape: Shape;
   readonly strides: readonly number[];
@@ -332,7 +332,7 @@ export function unsqueeze<D extends DType>(x: Tensor<D>, dim: number): Tensor<D>
   return unsqueezeOp([x], { dim: d }) as Tensor<D>;
 }
 
-/** Whether two different positions of a window are the same element. */
+/** @internal Whether two different positions of a window are the same element. */
 export function overlaps({ shape, strides }: Window): boolean {
   if (numel(shape) === 0) return false;
   const dims = shape.map((size, i) => ({ size, stride: strides[i]! })).filter((d) => d.size > 1);
@@ -345,7 +345,7 @@ export function overlaps({ shape, strides }: Window): boolean {
   return false;
 }
 
-/** Where the elements of a tensor lie, relative to its first one. */
+/** @internal Where the elements of a tensor lie, relative to its first one. */
 export interface Geometry {
   readonly shape: Shape;
   readonly strides: readonly number[];
