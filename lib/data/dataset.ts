@@ -20,6 +20,27 @@ export interface Dataset<B extends Batch = Batch> {
   batch?(indices: Int32Array): B;
 }
 
+/** Samples whose reading takes its time, for instance decoding of files. A loader over it is iterated by `for await`. */
+export interface AsyncDataset<B extends Batch = Batch> {
+  readonly length: number;
+  getAsync(index: number): Promise<B>;
+  batchAsync?(indices: Int32Array): Promise<B>;
+}
+
+/** @internal One batch of a data set of either kind; a promise for an asynchronous one. */
+export function makeBatch<B extends Batch>(
+  dataset: Dataset<B> | AsyncDataset<B>,
+  indices: Int32Array,
+  collate?: (samples: readonly B[]) => B,
+): B | Promise<B> {
+  if ("getAsync" in dataset) {
+    if (collate === undefined && dataset.batchAsync !== undefined) return dataset.batchAsync(indices);
+    return Promise.all(Array.from(indices, (i) => dataset.getAsync(i))).then(collate ?? stack<B>);
+  }
+  if (collate === undefined && dataset.batch !== undefined) return dataset.batch(indices);
+  return (collate ?? stack<B>)(Array.from(indices, (i) => dataset.get(i)));
+}
+
 /** The rows `indices` of a contiguous tensor [n, ...], copied by one kernel call. */
 export function takeRows<D extends DType>(t: Tensor<D>, indices: Int32Array): Tensor<D> {
   const index = empty([indices.length], "int32");

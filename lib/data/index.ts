@@ -1,4 +1,11 @@
+/** Data sets, loaders and transforms. Import it as `data`. */
+export * from "./arrays.js";
+export * from "./cifar.js";
 export * from "./dataset.js";
 export * from "./idx.js";
+export * from "./image_folder.js";
 export * from "./loader.js";
 export * from "./mnist.js";
+export { fromModule, type ModuleOptions } from "./module.js";
+export * from "./split.js";
+export * from "./transforms.js";

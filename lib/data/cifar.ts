@@ -1,0 +1,133 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ArgumentError, FormatError } from "../core/errors.js";
+import { checkChoice, checkOptions } from "../core/options.js";
+import type { Tensor } from "../core/tensor.js";
+import { tensor } from "../ops/create.js";
+import { TensorDataset } from "./dataset.js";
+
+/**
+ * The binary form of CIFAR-10 and CIFAR-100 (Krizhevsky 2009): records of one label byte (CIFAR-100: coarse and fine)
+ * and 3,072 bytes of an image, 32 x 32 red, then green, then blue, row by row.
+ */
+
+const imageBytes = 3 * 32 * 32;
+
+export interface CifarOptions {
+  /** The training files (default) or the test file. */
+  readonly train?: boolean;
+  /** CIFAR-100: the 100 classes (default) or the 20 groups of five. */
+  readonly labels?: "fine" | "coarse";
+}
+
+/** Sample i is [image, label]: uint8 [3, 32, 32] and int32 []. `classes` are their names, where the folder tells them. */
+export class CifarDataset extends TensorDataset<[image: Tensor<"uint8">, label: Tensor<"int32">]> {
+  readonly classes: readonly string[] | null;
+  readonly classCount: number;
+
+  /** @internal */
+  constructor(images: Tensor<"uint8">, labels: Tensor<"int32">, classCount: number, classes: readonly string[] | null) {
+    super(images, labels);
+    this.classCount = classCount;
+    this.classes = classes;
+  }
+}
+
+interface Records {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+function parse(
+  files: readonly Records[],
+  labelBytes: 1 | 2,
+  labelAt: number,
+  classes: number,
+): [Tensor<"uint8">, Tensor<"int32">] {
+  const record = labelBytes + imageBytes;
+  for (const { name, bytes } of files) {
+    if (bytes.length === 0 || bytes.length % record !== 0) {
+      const other = labelBytes === 1 ? 2 : 1;
+      const hint =
+        bytes.length > 0 && bytes.length % (other + imageBytes) === 0
+          ? `; ${bytes.length} bytes are records of ${other + imageBytes}, the form of CIFAR-${other === 1 ? "10" : "100"}`
+          : "";
+      throw new FormatError(
+        `${name}: CIFAR-${labelBytes === 1 ? "10" : "100"} records have ${record} bytes, but the file has ${bytes.length} bytes, ` +
+          `${Math.floor(bytes.length / record)} records and ${bytes.length % record} bytes over${hint}`,
+      );
+    }
+  }
+  const count = files.reduce((n, { bytes }) => n + bytes.length / record, 0);
+  const images = new Uint8Array(count * imageBytes);
+  const labels = new Int32Array(count);
+  let i = 0;
+  for (const { name, bytes } of files) {
+    for (let at = 0; at < bytes.length; at += record, i++) {
+      const label = bytes[at + labelAt]!;
+      if (label >= classes)
+        throw new FormatError(`${name}: record ${at / record} has label ${label}, expected 0 to ${classes - 1}`);
+      labels[i] = label;
+      images.set(bytes.subarray(at + labelBytes, at + record), i * imageBytes);
+    }
+  }
+  return [tensor(images, { shape: [count, 3, 32, 32] }), tensor(labels)];
+}
+
+function names(folder: string, file: string, count: number): string[] | null {
+  const path = join(folder, file);
+  if (!existsSync(path)) return null;
+  const list = readFileSync(path, "utf8")
+    .split(/\r?\n/)
+    .filter((line) => line !== "");
+  if (list.length !== count)
+    throw new FormatError(`${path}: expected ${count} names, one a line, but there are ${list.length}`);
+  return list;
+}
+
+function read(call: string, folder: string, files: readonly string[]): Records[] {
+  const missing = files.filter((file) => !existsSync(join(folder, file)));
+  if (missing.length > 0) throw new ArgumentError(`${call}: ${folder} has no ${missing.join(", ")}`);
+  return files.map((file) => ({ name: join(folder, file), bytes: readFileSync(join(folder, file)) }));
+}
+
+/** The folder itself, or the one that the data set's archive makes in it. */
+function inside(folder: string, archive: string, file: string): string {
+  return !existsSync(join(folder, file)) && existsSync(join(folder, archive, file)) ? join(folder, archive) : folder;
+}
+
+/**
+ * CIFAR-10 from a folder with data_batch_1.bin to data_batch_5.bin and test_batch.bin.
+ * @throws {FormatError} that names the file and what is wrong with it
+ */
+export function cifar10(folder: string, options: CifarOptions = {}): CifarDataset {
+  checkOptions("cifar10", options, ["train"]);
+  const at = inside(folder, "cifar-10-batches-bin", "test_batch.bin");
+  const files = options.train === false ? ["test_batch.bin"] : [1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`);
+  const [images, labels] = parse(read("cifar10", at, files), 1, 0, 10);
+  return new CifarDataset(images, labels, 10, names(at, "batches.meta.txt", 10));
+}
+
+/** CIFAR-100 from a folder with train.bin and test.bin. */
+export function cifar100(folder: string, options: CifarOptions = {}): CifarDataset {
+  checkOptions("cifar100", options, ["train", "labels"]);
+  const kind = checkChoice("cifar100", "labels", options.labels ?? "fine", ["fine", "coarse"]);
+  const at = inside(folder, "cifar-100-binary", "test.bin");
+  const files = [options.train === false ? "test.bin" : "train.bin"];
+  const classes = kind === "fine" ? 100 : 20;
+  const [images, labels] = parse(read("cifar100", at, files), 2, kind === "fine" ? 1 : 0, classes);
+  return new CifarDataset(images, labels, classes, names(at, `${kind}_label_names.txt`, classes));
+}
+
+/** CIFAR-10 or CIFAR-100, by the files that the folder has. */
+export function cifar(folder: string, options: CifarOptions = {}): CifarDataset {
+  const has = (archive: string, file: string): boolean => existsSync(join(inside(folder, archive, file), file));
+  if (has("cifar-10-batches-bin", "test_batch.bin")) {
+    const { labels: _, ...rest } = options;
+    return cifar10(folder, rest);
+  }
+  if (has("cifar-100-binary", "test.bin")) return cifar100(folder, options);
+  throw new ArgumentError(
+    `cifar: ${folder} has neither test_batch.bin (CIFAR-10, binary version) nor test.bin (CIFAR-100, binary version)`,
+  );
+}

@@ -1,0 +1,96 @@
+import { Worker } from "node:worker_threads";
+import * as errors from "../core/errors.js";
+import { fromShared } from "../ops/create.js";
+import type { Batch } from "./dataset.js";
+import type { ModuleSource } from "./module.js";
+import type { BatchAnswer, BatchRequest } from "./worker.js";
+
+/** The worker threads of a loader, and what they are working on. */
+export class LoaderWorkers {
+  readonly #workers: Worker[];
+  readonly #waiting = new Map<number, { resolve(batch: Batch): void; reject(error: unknown): void; worker: number }>();
+  #next = 0;
+  #closed = false;
+
+  constructor(source: ModuleSource, count: number) {
+    this.#workers = Array.from({ length: count }, (_, i) => {
+      const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: source });
+      worker.on("message", (answer: BatchAnswer) => this.#take(answer));
+      worker.on("error", (error) => this.#fail(i, error));
+      worker.on("exit", (code) =>
+        this.#fail(
+          i,
+          new errors.StateError(
+            `DataLoader: worker ${i} of ${count} ended with code ${code} before its batch was made`,
+          ),
+        ),
+      );
+      return worker;
+    });
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Asks the next worker in turn. */
+  request(request: Omit<BatchRequest, "id">): Promise<Batch> {
+    const id = this.#next++;
+    const worker = id % this.#workers.length;
+    const made = new Promise<Batch>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject, worker });
+    });
+    made.catch(() => {}); // thrown when the loop comes to it
+    this.#workers[worker]!.postMessage({ id, ...request } satisfies BatchRequest);
+    return made;
+  }
+
+  #take(answer: BatchAnswer): void {
+    const waiting = this.#waiting.get(answer.id);
+    if (waiting === undefined) return;
+    this.#waiting.delete(answer.id);
+    if ("error" in answer) {
+      waiting.reject(typed(answer.error, answer.name));
+    } else {
+      waiting.resolve(answer.parts.map(({ buffer, dtype, shape }) => fromShared(buffer, shape, { dtype })));
+    }
+  }
+
+  #fail(worker: number, error: unknown): void {
+    if (!this.#closed) this.#broken = error;
+    for (const [id, waiting] of this.#waiting) {
+      if (waiting.worker !== worker) continue;
+      this.#waiting.delete(id);
+      waiting.reject(error);
+    }
+  }
+  #broken: unknown = null;
+
+  /** Whether a worker is gone, so that these workers cannot go on. */
+  get broken(): boolean {
+    return this.#broken !== null;
+  }
+
+  /** Whether they keep the process alive. */
+  hold(on: boolean): void {
+    for (const worker of this.#workers) {
+      if (on) worker.ref();
+      else worker.unref();
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+}
+
+/** An error that came from another thread, which keeps the message but not the class. */
+function typed(error: unknown, name: string): unknown {
+  const known = (errors as Record<string, unknown>)[name];
+  if (!(error instanceof Error) || typeof known !== "function" || error instanceof errors.XcorrError) return error;
+  const again = new (known as new (message: string, options: object) => Error)(error.message, { cause: error });
+  if (error.stack !== undefined) again.stack = error.stack;
+  return again;
+}
