@@ -326,11 +326,13 @@ int64_t direct_weight_grad(const ConvSizes& sizes, const Runtime& runtime, void*
   const int64_t units = grad.padded ? row_panels<T>(terms).parts : row_panels<T>(grad.channels).parts * grad.taps;
   grad.unit_parts = {units, smaller(units, ceil_div(16, s.groups * grad.k_panels))};
 
-  // Chunks of blocks whose transposed gradients take about 8 MB.
+  // Chunks of blocks whose transposed gradients take about 1 MB, so that they are read from the cache; of a whole image
+  // or more if x is copied, so that it is copied once.
   const int64_t block_pixels = grad.rows_per_block * grad.parts.size(0);
   const int64_t k_padded = s.groups * grad.k_panels * kTileColumns<T>;
-  const int64_t chunk = smaller(grad.blocks(), larger(1, (2 << 20) / (block_pixels * s.out_channels)));
   const int64_t rows_an_image = grad.rows / s.batch;
+  const int64_t least = grad.padded ? ceil_div(rows_an_image, grad.rows_per_block) : 1;
+  const int64_t chunk = smaller(grad.blocks(), larger(least, (256 << 10) / (block_pixels * s.out_channels)));
   const int64_t images = smaller(s.batch, ceil_div(chunk * grad.rows_per_block, rows_an_image) + 1);
   grad.packed_dy = static_cast<T*>(runtime.scratch(0, smaller(chunk * block_pixels, pixels) * k_padded * sizeof(T)));
   grad.padded_x = static_cast<T*>(runtime.scratch(1, larger(1, images * s.in_channels * padded_plane) * sizeof(T)));
