@@ -2,16 +2,20 @@
 //
 // The list, in order; the first whose condition holds is taken. Conditions read the shape and the precision mode, never
 // the number of threads or the instruction set, so that all of them give the same bits. C and K: channels of a group.
-//   all three
-//     0. depthwise  one channel in and out a group, 8 planes or more, strides up to 4 depthwise.inl
 //   conv, conv_input_grad
-//     1. winograd F(4x4)  3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more   winograd.inl
-//     2. winograd F(2x2)  the same, default or tight precision, 32 of its smaller tiles or more           winograd.inl
-//     3. direct           anything; the input gradient by phases of the stride                         conv_direct.inl
+//     1. stencil            C = K = 1, rows of outputs that fill 16 lanes (24, 28, 32, 56, ...); the input
+//                           gradient with stride 1                                        conv_few_channels.inl,
+//                           stencil.inl
+//     2. depthwise          C = K = 1, 8 planes or more, strides up to 4 depthwise.inl
+//     3. winograd F(4x4)    3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more winograd.inl
+//     4. winograd F(2x2)    the same, default or tight precision, 32 of its smaller tiles or more winograd.inl
+//     5. few channels       K <= 64, C <= 32, more than one tap conv_few_channels.inl
+//     6. direct             anything; the input gradient by phases of the stride conv_direct.inl
 //   conv_weight_grad
-//     1. winograd F(3x3, 4x4)  as above, C and K >= 16                                        winograd_weight_grad.inl
-//     2. winograd F(3x3, 2x2)  as above                                                       winograd_weight_grad.inl
-//     3. direct                anything                                                           conv_weight_grad.inl
+//     1. depthwise          as above depthwise.inl
+//     2. winograd F(3x3, 4x4), 3. F(3x3, 2x2)   as above, C and K >= 16 winograd_weight_grad.inl
+//     4. direct             anything conv_weight_grad.inl
+// (5 and 6 apply to each phase of a strided input gradient by itself, with its own taps.)
 #pragma once
 #include "conv_direct.inl"
 #include "conv_few_channels.inl"
