@@ -166,7 +166,7 @@ struct PixelPanel {
             store(out, load(channel));
         } else {
           for (int64_t c = 0; c < block.channels; c++, channel += plane, out += vectors * lanes)
-            store(out, select(inside[v], gather(channel, from[v]), splat<T>(0)));
+            store(out, gather_masked(channel, from[v], inside[v]));
         }
       }
       to_panel += block.channels * vectors * lanes;
