@@ -46,7 +46,7 @@ void strides(Random& r, int64_t rank, const int64_t* shape, int64_t* stride, boo
 int64_t random_shape(Random& r, int64_t* shape) {
   const int64_t rank = r.from(0, 5);
   for (int64_t i = 0; i < rank; i++) shape[i] = size(r, 6, rank < 3 ? 400 : 12);
-  if (rank > 0 && r.one_in(12)) shape[r.below(rank)] = r.from(500, 70000 >> (2 * rank));
+  if (rank > 0 && r.one_in(12)) shape[r.below(rank)] = r.from(200, 400 + (60000 >> (2 * rank)));
   for (int64_t i = rank; i < kRank; i++) shape[i] = 0;
   return rank;
 }
