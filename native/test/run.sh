@@ -46,9 +46,11 @@ $CXX -std=c++20 -fno-rtti -Wall -Wextra $flags native/test/parity.cpp native/tes
   -pthread -o "$build/parity"
 $CXX -std=c++20 -Wall -Wextra $flags native/test/threads.cpp native/runtime/threads.cpp native/runtime/cpu.cpp \
   -pthread -o "$build/threads"
+$CXX -std=c++20 -Wall -Wextra $flags native/test/math_check.cpp $objects -o "$build/math_check"
 
 status=0
 if [ "$mode" != neon ]; then "$build/threads" || status=1; fi
+$runner "$build/math_check" $((rounds * 200)) || status=1
 $runner "$build/parity" "$rounds" || status=1
 if [ "$mode" = neon ] && grep -q ' fma ' /proc/cpuinfo 2>/dev/null; then
   sh "$0" plain 1 > "$build/plain.log" || { cat "$build/plain.log"; status=1; }
