@@ -72,7 +72,7 @@ const std::vector<Function> kFunctions = {
     {unary::tan, "tan", 2.5, 0.6, tanl, {{-10, 10}, {-1e5, 1e5}, kTiny}, {{-10, 10}, {-1e5, 1e5}, kTiny}},
     {unary::asin, "asin", 1, 0.6, asinl, {kUnit, kTiny}, {kUnit, kTiny}},
     {unary::acos, "acos", 1, 0.6, acosl, {kUnit}, {kUnit}},
-    {unary::atan, "atan", 1.3, 0.6, atanl, {{-3, 3}, {1e-20, 1e20, true, true}}, {{-3, 3}, {1e-20, 1e20, true, true}}},
+    {unary::atan, "atan", 1.6, 0.6, atanl, {{-3, 3}, {1e-20, 1e20, true, true}}, {{-3, 3}, {1e-20, 1e20, true, true}}},
     {unary::sinh, "sinh", 2.2, 0.6, sinhl, {{-709, 709}, {-3, 3}, kTiny}, {{-88, 88}, {-3, 3}, kTiny}},
     {unary::cosh, "cosh", 1.5, 0.6, coshl, {{-709, 709}, {-3, 3}}, {{-88, 88}, {-3, 3}}},
     {unary::tanh, "tanh", 2.7, 2.7, tanhl, {{-20, 20}, kUnit, kTiny}, {{-10, 10}, kUnit, kTiny}},
