@@ -3,19 +3,18 @@
 // The list, in order; the first whose condition holds is taken. Conditions read the shape and the precision mode, never
 // the number of threads or the instruction set, so that all of them give the same bits. C and K: channels of a group.
 //   conv, conv_input_grad
-//     1. stencil            C = K = 1, rows of outputs that fill 16 lanes (24, 28, 32, 56, ...); the input
-//                           gradient with stride 1                                        conv_few_channels.inl,
-//                           stencil.inl
-//     2. depthwise          C = K = 1, 8 planes or more, strides up to 4 depthwise.inl
-//     3. winograd F(4x4)    3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more winograd.inl
-//     4. winograd F(2x2)    the same, default or tight precision, 32 of its smaller tiles or more winograd.inl
-//     5. few channels       K <= 64, C <= 32, more than one tap conv_few_channels.inl
-//     6. direct             anything; the input gradient by phases of the stride conv_direct.inl
+//     1. stencil.inl (by conv_few_channels.inl): C = K = 1, rows of outputs that fill 16 lanes (24, 28, 32, 56, ...);
+//        the input gradient with stride 1.
+//     2. depthwise.inl: C = K = 1, 8 planes or more, strides up to 4.
+//     3. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more.
+//     4. winograd.inl, F(2x2): the same, default or tight precision, 32 of its smaller tiles or more.
+//     5. conv_few_channels.inl: K <= 64, C <= 32, more than one tap.
+//     6. conv_direct.inl: anything; the input gradient by phases of the stride.
 //   conv_weight_grad
-//     1. depthwise          as above depthwise.inl
-//     2. winograd F(3x3, 4x4), 3. F(3x3, 2x2)   as above, C and K >= 16 winograd_weight_grad.inl
-//     4. direct             anything conv_weight_grad.inl
-// (5 and 6 apply to each phase of a strided input gradient by itself, with its own taps.)
+//     1. depthwise.inl: as above.
+//     2. winograd_weight_grad.inl, F(3x3, 4x4), then F(3x3, 2x2): as above, C and K >= 16.
+//     3. conv_weight_grad.inl: anything.
+// Few channels and direct apply to each phase of a strided input gradient by itself, with its own taps.
 #pragma once
 #include "conv_direct.inl"
 #include "conv_few_channels.inl"
