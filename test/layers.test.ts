@@ -19,6 +19,7 @@ const level: Readonly<Record<string, number>> = {
   io: 7,
   data: 8,
   train: 9,
+  serve: 9,
   report: 10,
 };
 const top = 11;

@@ -1,0 +1,25 @@
+// @ts-check
+// npm run measure -- NAME [options]: what the library promises, measured. Each prints figures beside promises.
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+/** @type {Record<string, string>} */
+const measurements = {
+  memory: "memory.mjs: peak memory and the pool over 20,000 steps of training, synchronous and asynchronous",
+  failures: "failures.mjs: exceptions in the middle of forward, backward and loaders leak nothing",
+  lateness: "lateness.mjs: timers beside inference at full speed",
+  neighbour: "neighbour.mjs: throughput beside a process that keeps all cores busy",
+  soak: "soak.mjs: training and serving mixed, with workers that are terminated; --minutes 30 for the full one",
+  fuzz: "fuzz_ops.mjs: random calls of all operations, native against reference; --minutes",
+  nodes: "node_versions.mjs: the tests on Node 20, 22, 24 and 26 with one binary",
+};
+const [name, ...options] = process.argv.slice(2);
+const found = name === undefined ? undefined : measurements[name];
+if (found === undefined) {
+  console.log("npm run measure -- NAME [options]");
+  for (const [key, text] of Object.entries(measurements)) console.log(`  ${key.padEnd(10)} ${text}`);
+  process.exitCode = name === undefined ? 0 : 2;
+} else {
+  const script = fileURLToPath(new URL(/** @type {string} */ (found.split(":")[0]), import.meta.url));
+  process.exitCode = spawnSync(process.execPath, [script, ...options], { stdio: "inherit" }).status ?? 1;
+}
