@@ -16,7 +16,7 @@ let folder = "";
 function idx(sizes: number[], bytes: Uint8Array): Uint8Array {
   const header = Buffer.alloc(4 + 4 * sizes.length);
   header.set([0, 0, 8, sizes.length]);
-  sizes.forEach((s, i) => header.writeUInt32BE(s, 4 + 4 * i));
+  for (const [i, s] of sizes.entries()) header.writeUInt32BE(s, 4 + 4 * i);
   return Buffer.concat([header, bytes]);
 }
 
