@@ -14,10 +14,22 @@ export * from "./core/errors.js";
 export { Tensor } from "./core/tensor.js";
 export { emptyCache, type MemoryStats, memoryStats, resetPeak, setMemoryLimit } from "./core/memory.js";
 export { type MemoryReport, memoryReport, type MemorySite, setMemoryDebug } from "./core/memory_report.js";
-export { setBackend, getBackend, setNumThreads, getNumThreads, setTarget, getTarget, targets, setPrecision, getPrecision, setTrace } from "./reference/choose.js";
+export {
+  setBackend,
+  getBackend,
+  setNumThreads,
+  getNumThreads,
+  setTarget,
+  getTarget,
+  targets,
+  setPrecision,
+  getPrecision,
+  setTrace,
+} from "./reference/choose.js";
 export * from "./ops/index.js";
 export * as nn from "./nn/index.js";
 export * as optim from "./optim/index.js";
 export * as io from "./io/index.js";
 export * as data from "./data/index.js";
+export * as serve from "./serve/index.js";
 export * as train from "./train/index.js";
