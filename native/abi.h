@@ -7,6 +7,8 @@
 // This header is seen by per-target objects: no C++ standard headers, every function always_inline (a weak symbol
 // compiled with -mavx512f must never be picked by the linker for the whole addon).
 #pragma once
+// The macros below are tables, one line or column a thing, which the formatter would fill like text.
+// clang-format off
 #include <stdint.h>
 
 #define XCORR_INLINE [[gnu::always_inline]] static inline
@@ -192,7 +194,6 @@ XCORR_INLINE Extent gemm_operand(int64_t batch, int64_t stride, int64_t count) {
 // Operands in the order a kernel receives them: IN reads, OPT reads if given (else null), OUT writes all of it,
 // OPTOUT writes if given, INOUT reads and writes. T is the call's element type. Outputs never overlap inputs, except
 // that unary may write y over x.
-// clang-format off
 #define XCORR_KERNELS(K, IN, OPT, OUT, OPTOUT, INOUT) \
   K(fill, FillSizes, A, OUT(y, T, span(s.count))) \
   K(copy, CopySizes, A, IN(x, s.x_type, strided(s.rank, s.shape, s.x_stride)) OUT(y, T, strided(s.rank, s.shape, s.y_stride))) \
@@ -235,7 +236,6 @@ XCORR_INLINE Extent gemm_operand(int64_t batch, int64_t stride, int64_t count) {
   K(rmsprop_step, RmspropSizes, F, INOUT(param, T, span(s.count)) IN(grad, T, span(s.count)) INOUT(square_avg, T, span(s.count)) OPT(grad_avg, T, span(s.count)) OPT(momentum_buffer, T, span(s.count))) \
   K(adagrad_step, AdagradSizes, F, INOUT(param, T, span(s.count)) IN(grad, T, span(s.count)) INOUT(sum, T, span(s.count))) \
   K(nadam_step, NadamSizes, F, INOUT(param, T, span(s.count)) IN(grad, T, span(s.count)) INOUT(m, T, span(s.count)) INOUT(v, T, span(s.count)))
-// clang-format on
 // Notes that a line cannot hold:
 //   copy            an operand of its own type: x_type is read from the sizes.
 //   arg_reduce      op max or min; the first of equals; a NaN is the extreme; count must be at least 1.

@@ -26,9 +26,8 @@ namespace {
 #define XCORR_SLOTS_A(name) {name<float>, name<double>, name<int32_t>, name<uint8_t>, name<bool>},
 #define XCORR_SLOTS(name, Sizes, types, ...) XCORR_SLOTS_##types(name)
 // Inside the anonymous namespace, where `reduce` means the kernel and not the codes of abi.h.
-constexpr KernelTable kTable = {
-    kTargetName, XCORR_KERNELS(XCORR_SLOTS, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING)
-    fma_burst};
+constexpr KernelTable kTable = {kTargetName, XCORR_KERNELS(XCORR_SLOTS, XCORR_NOTHING, XCORR_NOTHING, XCORR_NOTHING,
+                                                           XCORR_NOTHING, XCORR_NOTHING) fma_burst};
 
 }  // namespace
 
