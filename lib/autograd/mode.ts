@@ -9,6 +9,7 @@ import { describe } from "../core/shape.js";
 const mode = new AsyncLocalStorage<boolean>();
 let suspended = 0;
 
+/** Whether operations record now. */
 export function isGradEnabled(): boolean {
   return suspended === 0 && mode.getStore() !== false;
 }

@@ -186,10 +186,12 @@ export function setMemoryLimit(bytes: number): void {
   limit = bytes;
 }
 
+/** What tensors hold now and have held, in bytes. */
 export function memoryStats(): MemoryStats {
   return { live, pooled, peak, tensors, fresh, freshBlocks, collections, limit };
 }
 
+/** Starts the peak of `memoryStats()` anew, from what is live now. */
 export function resetPeak(): void {
   peak = live;
 }

@@ -97,7 +97,7 @@ function maxPool(
  * Shapes: x [batch, channels, width] or [channels, width]; result the same with every
  * spatial size floor((size + 2 * padding - dilation * (kernelSize - 1) - 1) / stride) + 1, with ceilMode rounded up
  * (but the last window starts inside the input or the padding before it). With returnIndices: [values, indices].
- * @throws {ShapeError} if x is not an image or is smaller than a window; {ArgumentError} if padding is more than half of it
+ * @throws {ShapeError} if x is not a signal or is smaller than a window; {ArgumentError} if padding is more than half of it
  */
 export function maxPool1d<D extends DType>(
   x: Tensor<D>,
@@ -149,7 +149,7 @@ export function maxPool2d(
  * Shapes: x [batch, channels, depth, height, width] or without batch; result the same with every
  * spatial size floor((size + 2 * padding - dilation * (kernelSize - 1) - 1) / stride) + 1, with ceilMode rounded up
  * (but the last window starts inside the input or the padding before it). With returnIndices: [values, indices].
- * @throws {ShapeError} if x is not an image or is smaller than a window; {ArgumentError} if padding is more than half of it
+ * @throws {ShapeError} if x is not a volume or is smaller than a window; {ArgumentError} if padding is more than half of it
  */
 export function maxPool3d<D extends DType>(
   x: Tensor<D>,

@@ -86,6 +86,7 @@ export function setNumThreads(count: number): void {
   nativeBackend()?.addon.setThreads(count);
 }
 
+/** Threads that kernels use now; 1 without the addon. */
 export function getNumThreads(): number {
   return nativeBackend()?.addon.threads() ?? 1;
 }
@@ -125,6 +126,7 @@ export function setPrecision(mode: Precision): void {
   nativeBackend()?.addon.setPrecision(precisions.indexOf(mode));
 }
 
+/** The precision mode in use; see `setPrecision`. */
 export function getPrecision(): Precision {
   return precision;
 }
