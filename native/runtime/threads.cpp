@@ -47,6 +47,7 @@ std::atomic<bool> busy{false};  // the pool works for some caller
 std::atomic<int> wanted{0};     // threads per job; 0: not asked yet
 std::atomic<int> started{0};    // workers that live
 std::atomic<int> sleepers{0};   // workers that need waking
+std::atomic<int> alone{0};      // other callers that compute meanwhile, each on its own thread
 std::atomic<bool> caller_sleeps{false};
 std::atomic<bool> failed{false}, failure_to_report{false};
 bool alive[kMostThreads];  // by worker number; guarded by the mutex
@@ -83,15 +84,26 @@ bool spin_until(Condition condition) {
   return false;
 }
 
-void work() {
-  for (;;) {
+thread_local bool inside = false;  // this thread is in the middle of a task: what it calls is no caller of its own
+
+// Takes tasks until none is left, or until `stop()`, asked before each.
+template <class Stop>
+void work(Stop stop) {
+  inside = true;
+  while (!stop()) {
     const int64_t index = job.next.fetch_add(1, std::memory_order_relaxed);
-    if (index >= job.tasks) return;
+    if (index >= job.tasks) break;
     job.task(job.state, index);
   }
+  inside = false;
 }
 
 bool dismissed(int number) { return number >= wanted.load(std::memory_order_relaxed) - 1; }
+
+// Every caller that computes alone takes the place of a worker, so that all together use no more threads than wanted.
+bool displaced(int number) {
+  return number >= wanted.load(std::memory_order_relaxed) - 1 - alone.load(std::memory_order_relaxed);
+}
 
 bool is_new(uint32_t seen, uint32_t last_job) { return (seen & kOpen) && seen / kJob != last_job; }
 
@@ -126,7 +138,8 @@ void* worker(void* argument) {
     if (!open) {
       pthread_mutex_lock(&mutex);
       sleepers.fetch_add(1, std::memory_order_seq_cst);
-      while (!dismissed(number) && !is_new(gate.load(std::memory_order_seq_cst), last_job))
+      // Once, not until there is work: who was woken too late for a short job must not miss the next one as well.
+      if (!dismissed(number) && !is_new(gate.load(std::memory_order_seq_cst), last_job))
         pthread_cond_wait(&job_opened, &mutex);
       sleepers.fetch_sub(1, std::memory_order_seq_cst);
       if (dismissed(number)) {
@@ -138,7 +151,7 @@ void* worker(void* argument) {
       pthread_mutex_unlock(&mutex);
     }
     if (!dismissed(number) && enter(&last_job)) {
-      work();
+      work([number] { return displaced(number); });
       leave();
     }
   }
@@ -149,6 +162,7 @@ void forget_threads_in_child() {
   gate = 0;
   started = 0;
   sleepers = 0;
+  alone = 0;
   caller_sleeps = false;
   busy = false;
   pthread_mutex_init(&mutex, nullptr);
@@ -209,8 +223,11 @@ void close_gate() {
 
 void parallel(int64_t tasks, void (*task)(void* state, int64_t index), void* state) {
   const int threads = thread_count();
-  if (tasks <= 1 || threads <= 1 || busy.exchange(true, std::memory_order_acquire)) {
+  if (tasks <= 1 || threads <= 1 || inside || busy.exchange(true, std::memory_order_acquire)) {
+    const bool counts = !inside && tasks > 1 && threads > 1;
+    if (counts) alone.fetch_add(1, std::memory_order_relaxed);
     for (int64_t i = 0; i < tasks; i++) task(state, i);
+    if (counts) alone.fetch_sub(1, std::memory_order_relaxed);
     return;
   }
   const int workers = threads - 1;
@@ -221,7 +238,7 @@ void parallel(int64_t tasks, void (*task)(void* state, int64_t index), void* sta
   job.state = state;
   job.next.store(0, std::memory_order_relaxed);
   open_gate(tasks, workers);
-  work();
+  work([] { return false; });
   close_gate();
   busy.store(false, std::memory_order_release);
 }
