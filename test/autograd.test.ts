@@ -468,3 +468,28 @@ describe("gradcheck", () => {
     expect(() => gradcheck((t) => shifted(t!), [x])).toThrow(/gradient of zeros .* gave 1/);
   });
 });
+
+describe("grad and requiresGrad as properties", () => {
+  it("can be set, and check what they are given", () => {
+    const x = tensor([1, 2]);
+    x.requiresGrad = true;
+    x.mul(3).sum().backward();
+    expect(x.grad!.toArray()).toEqual([3, 3]);
+    x.grad = null;
+    expect(x.grad).toBeNull();
+    x.grad = tensor([5, 6]);
+    x.mul(1).sum().backward();
+    expect(x.grad!.toArray()).toEqual([6, 7]);
+    expect(() => {
+      x.grad = tensor([1]);
+    }).toThrow(/grad: the gradient must be a float32 tensor \[2\]/);
+    const y = x.mul(2);
+    expect(() => {
+      y.requiresGrad = false;
+    }).toThrow(/only a leaf/);
+    const n = tensor([1], { dtype: "int32" });
+    expect(() => {
+      n.requiresGrad = true;
+    }).toThrow(/only float32 and float64/);
+  });
+});

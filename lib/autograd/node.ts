@@ -1,8 +1,7 @@
 import type { DType } from "../core/dtype.js";
-import { GradientError } from "../core/errors.js";
 import type { Shape } from "../core/shape.js";
 import type { Storage } from "../core/storage.js";
-import { autogradState, type GradientNode, isDifferentiable, type Tensor } from "../core/tensor.js";
+import { autogradState, type GradientNode, type Tensor } from "../core/tensor.js";
 import type { Task } from "./engine.js";
 import { viewNode } from "./view.js";
 
@@ -199,16 +198,5 @@ export function replaceHistory(t: Tensor, node: Node, index: number): void {
 
 /** Sets whether a leaf records. */
 export function setRequiresGrad(t: Tensor, value: boolean): void {
-  if (value && !isDifferentiable(t)) {
-    throw new GradientError(
-      `requiresGrad: only float32 and float64 tensors can require gradients, this one is ${t.dtype}`,
-    );
-  }
-  if (!t.isLeaf) {
-    if (value) return;
-    throw new GradientError(
-      "requiresGrad: only a leaf can stop requiring gradients; use detach() for a constant view of a result",
-    );
-  }
-  autogradState(t).requiresGrad = value;
+  t.requiresGrad = value;
 }

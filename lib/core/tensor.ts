@@ -1,6 +1,6 @@
 import { type ArrayOf, bytesPerElement, type DType, isFloating, type TypedArray } from "./dtype.js";
-import { ShapeError } from "./errors.js";
-import { contiguousStrides, describe, format, isContiguous, numel, type Shape } from "./shape.js";
+import { GradientError, ShapeError } from "./errors.js";
+import { contiguousStrides, describe, format, isContiguous, numel, sameShape, type Shape } from "./shape.js";
 import { Storage } from "./storage.js";
 
 /** Nested lists of numbers (booleans for bool tensors): what `toArray()` returns and `tensor()` takes. */
@@ -96,6 +96,22 @@ export class Tensor<D extends DType = DType> {
     return view !== null && view.version !== this.storage.version && view.base.requiresGrad;
   }
 
+  /** Switches recording for a leaf on or off (as `requiresGrad_`). */
+  set requiresGrad(value: boolean) {
+    if (value && !isFloating(this.dtype)) {
+      throw new GradientError(
+        `requiresGrad: only float32 and float64 tensors can require gradients, this one is ${this.dtype}`,
+      );
+    }
+    if (!this.isLeaf) {
+      if (value) return;
+      throw new GradientError(
+        "requiresGrad: only a leaf can stop requiring gradients; use detach() for a constant view of a result",
+      );
+    }
+    autogradState(this as unknown as Tensor).requiresGrad = value;
+  }
+
   /** A leaf is what the user made: gradients end here. */
   get isLeaf(): boolean {
     return !this.requiresGrad || this.autograd?.requiresGrad === true;
@@ -104,6 +120,20 @@ export class Tensor<D extends DType = DType> {
   /** The gradient that backward() has added up here; null before, and always for what is not a leaf (see retainGrad). */
   get grad(): Tensor<D> | null {
     return (this.autograd?.grad ?? null) as Tensor<D> | null;
+  }
+
+  /** Replaces the gradient; null clears it. */
+  set grad(value: Tensor<D> | null) {
+    const given = value as unknown as Tensor | null;
+    if (
+      given !== null &&
+      !(given instanceof Tensor && sameShape(given.shape, this.shape) && given.dtype === this.dtype)
+    ) {
+      throw new ShapeError(
+        `grad: the gradient must be a ${this.dtype} tensor ${format(this.shape)}, ${named("got", given)}`,
+      );
+    }
+    autogradState(this as unknown as Tensor).grad = given;
   }
 
   /**

@@ -2,8 +2,8 @@ import { backward, type BackwardOptions } from "../autograd/backward.js";
 import { Accumulate, edgeOf, type HookHandle, type Node, setRequiresGrad, type TensorHook } from "../autograd/node.js";
 import type { DType } from "../core/dtype.js";
 import { ArgumentError, GradientError, ShapeError } from "../core/errors.js";
-import { format, sameShape, type Shape } from "../core/shape.js";
-import { autogradState, isTensor, named, Tensor } from "../core/tensor.js";
+import { format, type Shape } from "../core/shape.js";
+import { isTensor, Tensor } from "../core/tensor.js";
 import * as inplace from "./inplace.js";
 import * as matmul from "./matmul.js";
 import * as pointwise from "./pointwise.js";
@@ -191,12 +191,7 @@ installMethods({
     return x;
   },
   setGrad(x: Tensor, value: Tensor | null): void {
-    if (value !== null && (!isTensor(value) || !sameShape(value.shape, x.shape) || value.dtype !== x.dtype)) {
-      throw new ShapeError(
-        `setGrad: the gradient must be a ${x.dtype} tensor ${format(x.shape)}, ${named("got", value)}`,
-      );
-    }
-    autogradState(x).grad = value;
+    x.grad = value;
   },
   retainGrad(x: Tensor): void {
     const edge = edgeOf(x);
