@@ -184,6 +184,14 @@ describe("safetensors", () => {
     expect(Buffer.from(io.encodeSafetensors(dict)).length).toBeGreaterThan(16);
   });
 
+  it("does not take a header for a pickle, whatever its length is", () => {
+    for (let spare = 0; spare < 1500; spare += 8) {
+      const metadata = { note: "x".repeat(spare) };
+      const bytes = io.encodeSafetensors({ w: tensor([1, 2]) }, { metadata });
+      expect(io.decodeSafetensors(bytes).w!.toArray(), `${bytes[0]} ${bytes[1]}`).toEqual([1, 2]);
+    }
+  });
+
   it("refuses PyTorch's pickles with the way to convert them", () => {
     writeFileSync(at("net.pt"), Buffer.concat([Buffer.from("PK\x03\x04"), Buffer.alloc(60)]));
     expect(() => io.loadSafetensors(at("net.pt"))).toThrow(/PyTorch pickle.*python3 -c '.*save_file.*net\.safetensors/);

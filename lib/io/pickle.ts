@@ -6,6 +6,8 @@ export function refusePickle(source: Source): void {
   if (source.size < 4) return;
   const head = new Uint8Array(Math.min(source.size, 64));
   source.read(0, head);
+  // A safetensors header of 640, 896, ... bytes begins as a pickle does; but then its 8 bytes of length and a { follow.
+  if (head[8] === 0x7b && head.subarray(4, 8).every((byte) => byte === 0)) return;
   const zip = head[0] === 0x50 && head[1] === 0x4b && head[2] === 3 && head[3] === 4; // "PK" 3 4
   const pickle = head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5; // protocol 2 to 5
   const numpy = head[0] === 0x93 && String.fromCharCode(...head.subarray(1, 6)) === "NUMPY";
