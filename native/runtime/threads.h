@@ -7,7 +7,7 @@ namespace xcorr {
 
 // Calls task(state, index) for every index in [0, tasks), each exactly once, on the pool and the calling thread, and
 // returns when all are done. One job at a time: nested calls, and calls while the pool works for another thread
-// (another worker_thread's job), run on the caller alone.
+// (another worker_thread's job), run on the caller alone; for that time one worker of the pool stands aside.
 void parallel(int64_t tasks, void (*task)(void* state, int64_t index), void* state);
 
 // Threads that work on a job, the caller included. Initially XCORR_NUM_THREADS, or the CPUs that the process may use.
