@@ -1,14 +1,16 @@
 // @ts-check
 /**
  * Contenders take turns. Every sample stands between two probes of the machine's peak; where a probe shows less than
- * 95 % of what the machine can do, a neighbour has disturbed it and the sample is dropped.
+ * 95 % of what the machine can do, a neighbour has disturbed it and the sample is dropped. So it is where the
+ * contender's threads stood in line for a processor that another process had.
  */
 import { quantile } from "./quantile.js";
+import { secondsWaited } from "./waiting.js";
 
 /** @import { Contender, Ratio, Runner, Timing } from "./types.js" */
 /** @import { Probe } from "./probe.js" */
 
-/** @typedef {{ seconds: number, bracket: number }} Sample */
+/** @typedef {{ seconds: number, bracket: number, waited: number }} Sample waited: as a share of the sample. */
 /** @typedef {{ contender: Contender, runner: Runner }} Entry */
 /** @typedef {{ leastKept: number, mostRounds: number, mostSeconds: number }} Limits */
 
@@ -29,6 +31,11 @@ async function iterationsOf(runner, factor) {
 }
 
 const undisturbed = 0.95;
+const mostWaited = 0.02;
+
+/** @param {Sample} sample @param {number} peak */
+const isKept = ({ bracket, waited }, peak) => bracket >= undisturbed * peak && waited <= mostWaited;
+
 /** A sample is one call, or as many as take this long. */
 const sampleSeconds = 0.003;
 /** Calls before the first sample take this long together: caches, clocks, and compilers of JavaScript. */
@@ -53,11 +60,18 @@ export async function race(entries, probe, { leastKept, mostRounds, mostSeconds 
       const entry = /** @type {Entry} */ (entries[(round + turn) % entries.length]);
       const lane = /** @type {{ iterations: number, samples: Sample[] }} */ (lanes.get(entry));
       const before = probe.measure();
-      const seconds = (await entry.runner.run(lane.iterations)) / lane.iterations;
-      lane.samples.push({ seconds, bracket: Math.min(before, probe.measure()) });
+      const waitedBefore = secondsWaited(entry.runner.pid);
+      const seconds = await entry.runner.run(lane.iterations);
+      const waited = (secondsWaited(entry.runner.pid) - waitedBefore) / seconds;
+      lane.samples.push({
+        seconds: seconds / lane.iterations,
+        bracket: Math.min(before, probe.measure()),
+        waited,
+      });
     }
-    const least = undisturbed * probe.peak;
-    const enough = [...lanes.values()].every((l) => l.samples.filter((s) => s.bracket >= least).length >= leastKept);
+    const enough = [...lanes.values()].every(
+      (lane) => lane.samples.filter((sample) => isKept(sample, probe.peak)).length >= leastKept,
+    );
     if (enough || (round >= 2 && (performance.now() - start) / 1000 > mostSeconds)) break;
   }
   return entries.map((entry) => {
@@ -74,9 +88,10 @@ export async function race(entries, probe, { leastKept, mostRounds, mostSeconds 
  * @returns {Timing}
  */
 function timing({ name, rival }, samples, peak, leastKept) {
-  const kept = samples.filter((s) => s.bracket >= undisturbed * peak);
-  // With next to nothing kept the median of all is said, and said to be disturbed.
-  const used = (kept.length >= Math.min(3, leastKept) ? kept : samples).map((s) => s.seconds);
+  const kept = samples.filter((sample) => isKept(sample, peak));
+  // With next to nothing kept it is the third that waited least, and said to be disturbed.
+  const calmest = [...samples].sort((a, b) => a.waited - b.waited).slice(0, Math.max(3, Math.ceil(samples.length / 3)));
+  const used = (kept.length >= Math.min(3, leastKept) ? kept : calmest).map((s) => s.seconds);
   return {
     contender: name,
     rival,
@@ -107,9 +122,7 @@ export function ratios(lanes, peak) {
   }
   return [...best.values()].map((lane) => {
     const pairs = lane.samples.map((theirs, i) => ({ theirs, mine: ours.samples[i] }));
-    const whole = pairs.filter(
-      ({ theirs, mine }) => mine && Math.min(theirs.bracket, mine.bracket) >= undisturbed * peak,
-    );
+    const whole = pairs.filter(({ theirs, mine }) => mine && isKept(theirs, peak) && isKept(mine, peak));
     const each = (whole.length >= 3 ? whole : pairs).map(({ theirs, mine }) =>
       mine ? theirs.seconds / mine.seconds : 1,
     );

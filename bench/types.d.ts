@@ -78,6 +78,8 @@ export type Files = Record<string, TensorFile>;
 
 /** A prepared task of one contender. */
 export interface Runner {
+  /** The process that computes. */
+  readonly pid: number;
   /** Seconds that `iterations` calls took. */
   run(iterations: number): Promise<number>;
   /** The result's values, every `step`th in row-major order of NCHW. */

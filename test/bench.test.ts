@@ -39,6 +39,7 @@ test("quantiles lie between the values", () => {
 function pretended(name: string, rival: string, secondsOf: () => number) {
   const contender: Contender = { name, rival, prepare: async () => ({ refused: "pretended" }) };
   const runner = {
+    pid: 0, // no process: it never waits
     run: async (iterations: number) => secondsOf() * iterations,
     result: async () => new Float32Array(1),
     drop: async () => {},

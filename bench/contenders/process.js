@@ -83,6 +83,7 @@ export class Rival {
     }
     const path = join(this.#folder, "result.bin");
     return {
+      pid: this.#child.pid ?? 0,
       run: async (iterations) => (await this.ask({ do: "run", id, iterations })).seconds,
       result: async (step) => {
         await this.ask({ do: "result", id, step, path });

@@ -15,6 +15,7 @@ export const ours = {
     setPrecision(settings.precision);
     const prepared = prepareTask(task, files);
     return {
+      pid: process.pid,
       async run(iterations) {
         const start = performance.now();
         for (let i = 0; i < iterations; i++) prepared.call();
