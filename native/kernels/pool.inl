@@ -4,6 +4,7 @@
 // Sliding windows: the part of an input row that a chunk of one output row needs is split into `stride` phases (phase p
 // holds columns p, p + stride, ...), padding filled in, so that every tap of the window is one contiguous load.
 #pragma once
+#include "max_pool_2x2.inl"
 #include "reduce.inl"
 #include "vectors.inl"
 
@@ -187,6 +188,7 @@ int64_t max_pool(const PoolSizes& s, const Runtime& runtime, void* const* operan
   int32_t* const index = static_cast<int32_t*>(operands[2]);
   const int64_t in = volume(s.in), out = volume(s.out);
   if (s.planes * out == 0) return kOk;
+  if (max_pool_2x2_fits(s)) return max_pool_2x2(s, runtime, x, y, index);
   const bool by_phases = fits_phases(s);
   for_each_chunk<T>(s, runtime, [&](ColumnChunk<T>& chunk, int64_t plane) {
     for_each_output_row(
