@@ -33,3 +33,4 @@ export * as io from "./io/index.js";
 export * as data from "./data/index.js";
 export * as serve from "./serve/index.js";
 export * as train from "./train/index.js";
+export * as report from "./report/index.js";
