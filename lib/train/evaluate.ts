@@ -16,13 +16,13 @@ export type Metrics = Readonly<Record<string, Metric<any>>>;
 /** The values of metrics, by the same names. */
 export type MetricValues<M extends Metrics> = { [Name in keyof M]: ReturnType<M[Name]["value"]> };
 
-/** The loss of a batch: one number, the mean over its samples. */
-export type Loss<B extends Batch = Batch> = (output: Tensor, target: Tensor, batch: B) => Tensor;
+/** The loss of a batch: one number, the mean over its samples, such as crossEntropy. */
+export type Loss = (output: Tensor, target: Tensor) => Tensor;
 /** How a model is called on a batch; default: `model.forward(batch[0])`. */
 export type Forward<B extends Batch = Batch> = (batch: B) => Tensor;
 
 export interface EvaluateOptions<B extends Batch, M extends Metrics> {
-  readonly loss?: Loss<B>;
+  readonly loss?: Loss;
   readonly metrics?: M;
   readonly forward?: Forward<B>;
 }
@@ -61,7 +61,7 @@ export async function evaluate<B extends Batch, M extends Metrics = Record<never
       scope(() =>
         noGrad(() => {
           const output = forward(batch);
-          if (options.loss !== undefined) total += Number(options.loss(output, batch[1]!, batch).item()) * size;
+          if (options.loss !== undefined) total += Number(options.loss(output, batch[1]!).item()) * size;
           for (const metric of Object.values(metrics)) metric.update(output, batch[1]!);
         }),
       );

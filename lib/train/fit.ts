@@ -59,7 +59,7 @@ export interface FitOptions<B extends Batch, M extends Metrics, T extends Metric
   readonly train: BatchSource<B>;
   readonly validation?: BatchSource<B>;
   /** Mean loss of a batch from the model's output and batch[1]. */
-  readonly loss: Loss<B>;
+  readonly loss: Loss;
   readonly optimizer: AnyOptimizer;
   readonly schedule?: LRScheduler | ReduceLROnPlateau;
   /** When the schedule steps; default "epoch", for OneCycleLR "step". */
@@ -367,6 +367,7 @@ async function* events<B extends Batch, M extends Metrics, T extends Metrics>(
   if (!model.training) model.train();
 
   let reason: EndReason = at.done ?? "left";
+  let failed = false;
   try {
     while (at.done === null && at.epoch < options.epochs) {
       if (signal?.aborted || stopped) {
@@ -402,7 +403,7 @@ async function* events<B extends Batch, M extends Metrics, T extends Metrics>(
           const group = Math.min(accumulate, batches - (at.batch - placeInGroup));
           if (placeInGroup === 0) optimizer.zeroGrad();
           const output = forward(batch);
-          const loss = options.loss(output, batch[1]!, batch);
+          const loss = options.loss(output, batch[1]!);
           const value = Number(loss.item());
           if (!Number.isFinite(value)) {
             throw new GradientError(
@@ -501,8 +502,12 @@ async function* events<B extends Batch, M extends Metrics, T extends Metrics>(
     }
     if (reason === "left" && at.epoch >= options.epochs) reason = "finished";
     yield await told({ type: "end", ...result(reason) });
+  } catch (error) {
+    failed = true;
+    throw error;
   } finally {
-    settle(result(reason));
+    // Reached too when the iteration is left by break.
+    if (!failed) settle(result(reason));
   }
 }
 
