@@ -85,10 +85,10 @@ function sections(page: string): { title: string; js: string[]; text: string[] }
     .filter(({ js, text }) => js.length > 0 || text.length > 0);
 }
 
-/** Training on all of MNIST is not what is tested here: its place is taken by the first 512 images. */
+/** Training on all of MNIST is not what is tested here: its place is taken by the first 256 images. */
 function cut(code: string): string {
   const all = "data.mnist(data.mnistFolder())";
-  return code.replaceAll(all, `new data.Subset(${all}, Array.from({ length: 512 }, (_, i) => i))`);
+  return code.replaceAll(all, `new data.Subset(${all}, Array.from({ length: 256 }, (_, i) => i))`);
 }
 
 /** One space for any white space, so that layout does not matter. */
