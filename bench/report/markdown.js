@@ -115,15 +115,16 @@ export function writeReport(folder) {
     "## What was set out, and what was measured",
     "",
     ...table(
-      ["", "against", "set out", "measured", "", "target, threads", "cases"],
+      ["", "against", "set out", "measured", "", "target, threads", "cases", "of these disturbed"],
       evaluate(runs.flatMap((run) => run.cases)).map((row) => [
         row.what,
         row.rival,
         row.least,
         row.measured,
-        row.met ? "reached" : "**below**",
+        `${row.met ? "reached" : "**below**"}${2 * row.disturbed > row.cases ? ", but disturbed" : ""}`,
         `${row.target}, ${row.threads}`,
         String(row.cases),
+        String(row.disturbed),
       ]),
     ),
     "",

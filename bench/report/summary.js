@@ -12,6 +12,7 @@ import { goals } from "../goals.js";
  * @property {string} measured
  * @property {boolean} met
  * @property {number} cases
+ * @property {number} disturbed Of these, how many had fewer undisturbed samples than asked for.
  * @property {number} threads
  * @property {string} target
  */
@@ -34,6 +35,9 @@ export function ratioOf(each, rival, contender) {
   return theirs && ours ? theirs.seconds / ours.seconds : null;
 }
 
+/** @param {CaseResult[]} cases */
+const disturbedOf = (cases) => cases.filter((each) => each.timings.some((t) => t.disturbed)).length;
+
 /** @param {number} x */
 const two = (x) => x.toFixed(2);
 
@@ -51,9 +55,9 @@ export function evaluate(results) {
     for (const goal of goals) {
       const list = here
         .filter((each) => each.precision === "default" && goal.takes(each))
-        .map((each) => ({ name: each.name, ratio: ratioOf(each, goal.rival, goal.contender) }))
-        .filter((each) => each.ratio !== null)
-        .map(({ name, ratio }) => ({ name, ratio: /** @type {number} */ (ratio) }));
+        .map((each) => ({ each, name: each.name, ratio: ratioOf(each, goal.rival, goal.contender) }))
+        .filter((found) => found.ratio !== null)
+        .map(({ each, name, ratio }) => ({ each, name, ratio: /** @type {number} */ (ratio) }));
       if (list.length === 0) continue;
       const worst = list.reduce((a, b) => (b.ratio < a.ratio ? b : a));
       const mean = geometricMean(list.map((each) => each.ratio));
@@ -71,6 +75,7 @@ export function evaluate(results) {
         measured: short,
         met: value >= goal.least,
         cases: list.length,
+        disturbed: disturbedOf(list.map(({ each }) => each)),
         threads: Number(threads),
         target,
       });
@@ -102,6 +107,7 @@ function ofPeak(here, threads, target) {
       measured: `${two(mean)} (worst ${two(worst.share)}, ${worst.name})`,
       met: mean >= 0.78,
       cases: exact.length,
+      disturbed: disturbedOf(exact),
       threads,
       target,
     },
@@ -121,9 +127,13 @@ function scaling(results) {
   const rows = [];
   for (const target of new Set(results.map((r) => r.target))) {
     const one = new Map(results.filter((r) => r.target === target && r.threads === 1).map((r) => [r.name, r]));
-    const gains = results
-      .filter((r) => r.target === target && r.threads === 2 && !r.name.startsWith("overhead") && one.has(r.name))
-      .map((r) => ({ name: r.name, gain: ours(/** @type {CaseResult} */ (one.get(r.name))) / ours(r) }));
+    const pairs = results.filter(
+      (r) => r.target === target && r.threads === 2 && !r.name.startsWith("overhead") && one.has(r.name),
+    );
+    const gains = pairs.map((r) => ({
+      name: r.name,
+      gain: ours(/** @type {CaseResult} */ (one.get(r.name))) / ours(r),
+    }));
     if (gains.length === 0) continue;
     const worst = gains.reduce((a, b) => (b.gain < a.gain ? b : a));
     const mean = geometricMean(gains.map((each) => each.gain));
@@ -134,6 +144,7 @@ function scaling(results) {
       measured: `${two(mean)} (worst ${two(worst.gain)}, ${worst.name})`,
       met: mean >= 1.85,
       cases: gains.length,
+      disturbed: disturbedOf(pairs),
       threads: 2,
       target,
     });

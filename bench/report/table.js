@@ -50,7 +50,7 @@ export function printSummary(results, peaks, bandwidth) {
   const rates = Object.entries(peaks).map(([threads, peak]) => `${(peak / 1e9).toFixed(0)} GFLOP/s with ${threads}`);
   console.log(`\nFMA peak ${rates.join(", ")} threads; copying ${(bandwidth / 1e9).toFixed(1)} GB/s read and written`);
   for (const row of evaluate(results)) {
-    const subject = `${row.what}, ${row.target}, ${row.threads} thread${row.threads > 1 ? "s" : ""} (${row.cases})`;
+    const subject = `${row.what}, ${row.target}, ${row.threads} thread${row.threads > 1 ? "s" : ""} (${row.cases}, ${row.disturbed} disturbed)`;
     console.log(`  ${row.met ? "reached" : "BELOW  "}  ${subject}: ${row.measured}, ${row.least} against ${row.rival}`);
   }
 }
