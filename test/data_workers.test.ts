@@ -52,7 +52,9 @@ describe("loaders with worker threads", () => {
 
   it("refuse what cannot go to a thread", async () => {
     expect(() => new data.DataLoader(data.arrays([1, 2]), { workers: 1 })).toThrow(/data.fromModule/);
-    await expect(data.fromModule(module, { export: "letters" })).rejects.toThrow(/no export "letters"; it has digits, failing, augment/);
+    await expect(data.fromModule(module, { export: "letters" })).rejects.toThrow(
+      /no export "letters"; it has digits, failing, augment/,
+    );
     await expect(data.fromModule(module, { export: "augment" })).rejects.toThrow();
     await expect(data.fromModule("digits.js")).rejects.toThrow(/url must be a URL/);
     await expect(data.fromModule(module, { export: "digits", arguments: [() => 1] })).rejects.toThrow(/sent to worker/);
