@@ -8,7 +8,9 @@ import { later } from "./options.js";
 
 /** What batch norm computes in the same pass: activation(batchNorm(x) + residual). */
 export interface FusedOptions<D extends DType = DType> {
+  /** Default "none". */
   readonly activation?: "none" | "relu" | "relu6";
+  /** Added before the activation, of x's shape. */
   readonly residual?: Tensor<D> | null;
 }
 

@@ -18,6 +18,7 @@ export interface BatchNormLayerOptions {
   readonly affine?: boolean;
   /** Whether running statistics are kept for evaluation; default true (instance norm: false). */
   readonly trackRunningStats?: boolean;
+  /** Of parameters and buffers; default float32. */
   readonly dtype?: FloatDType;
 }
 

@@ -27,6 +27,7 @@ export interface ConvLayerOptions {
   readonly groups?: number;
   /** Whether there is a bias; default true. */
   readonly bias?: boolean;
+  /** Of the parameters; default float32. */
   readonly dtype?: FloatDType;
 }
 

@@ -24,6 +24,7 @@ export interface ConvTransposeLayerOptions {
   readonly dilation?: PerDimension;
   /** Only "zeros" makes sense here. */
   readonly paddingMode?: "zeros";
+  /** Of the parameters; default float32. */
   readonly dtype?: FloatDType;
 }
 

@@ -10,6 +10,7 @@ import { Parameter } from "./parameter.js";
 export interface EmbeddingOptions {
   /** An index whose row starts as zeros and gets no gradient. */
   readonly paddingIdx?: number | null;
+  /** Of the parameters; default float32. */
   readonly dtype?: FloatDType;
 }
 

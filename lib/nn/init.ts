@@ -17,6 +17,7 @@ import { defaultGenerator, type Generator } from "../ops/random.js";
  */
 
 export interface InitOptions {
+  /** Default: the one that `manualSeed` seeds. */
   readonly generator?: Generator;
 }
 
@@ -123,10 +124,12 @@ export function constant_<T extends Tensor>(t: T, value: number): T {
   return t;
 }
 
+/** Fills with 0; returns t. */
 export function zeros_<T extends Tensor>(t: T): T {
   return constant_(t, 0);
 }
 
+/** Fills with 1; returns t. */
 export function ones_<T extends Tensor>(t: T): T {
   return constant_(t, 1);
 }

@@ -11,9 +11,11 @@ import { Parameter } from "./parameter.js";
 import { bool, float, tuple } from "./print.js";
 
 export interface LayerNormLayerOptions {
+  /** Added to the variance; default 1e-5. */
   readonly eps?: number;
   /** Whether there are weight and bias of normalizedShape; default true. */
   readonly elementwiseAffine?: boolean;
+  /** Of the parameters; default float32. */
   readonly dtype?: FloatDType;
 }
 
@@ -55,9 +57,11 @@ export class LayerNorm extends Module {
 }
 
 export interface GroupNormLayerOptions {
+  /** Added to the variance; default 1e-5. */
   readonly eps?: number;
   /** Whether there are weight and bias per channel; default true. */
   readonly affine?: boolean;
+  /** Of the parameters; default float32. */
   readonly dtype?: FloatDType;
 }
 

@@ -13,6 +13,7 @@ import { bool } from "./print.js";
 export interface LinearOptions {
   /** Whether there is a bias; default true. */
   readonly bias?: boolean;
+  /** Of the parameters; default float32. */
   readonly dtype?: FloatDType;
 }
 

@@ -10,6 +10,7 @@ import { bool, sizes } from "./print.js";
 export interface LPPoolOptions {
   /** Distance of neighbouring windows; default: the window's size. */
   readonly stride?: PerDimension | null;
+  /** Whether a last window that passes the end counts; default false. */
   readonly ceilMode?: boolean;
 }
 

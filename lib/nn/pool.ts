@@ -176,6 +176,7 @@ export class AvgPool3d extends AvgPool {
 export interface MaxUnpoolLayerOptions {
   /** As in the pooling that is undone; default: the window's size. */
   readonly stride?: PerDimension | null;
+  /** That of the pooling; default 0. */
   readonly padding?: PerDimension;
 }
 

@@ -15,7 +15,9 @@ import { cast } from "./view.js";
 
 /** One dimension, and whether it stays with size 1. */
 export interface DimOptions {
+  /** Negative ones count from the end; all elements if left out. */
   readonly dim?: number;
+  /** Default false. */
   readonly keepdim?: boolean;
 }
 

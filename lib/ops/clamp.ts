@@ -63,7 +63,9 @@ const clampTensorsOp: Op<ClampInput, undefined> = defineOp<ClampInput, undefined
 });
 
 export interface ClampOptions {
+  /** The least value; none if left out. */
   readonly min?: Operand | null;
+  /** The largest value; none if left out. */
   readonly max?: Operand | null;
 }
 

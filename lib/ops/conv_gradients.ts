@@ -15,9 +15,13 @@ import { checkImages, checkTensor, imageLayout, type PerDimension, perDimension 
  */
 
 export interface ConvGradientOptions {
+  /** Distance of neighbouring windows; default 1. */
   readonly stride?: PerDimension;
+  /** Elements added around the input; default 0. */
   readonly padding?: ConvPadding;
+  /** Distance of neighbouring taps; default 1. */
   readonly dilation?: PerDimension;
+  /** Independent convolutions that the channels are divided into; default 1. */
   readonly groups?: number;
 }
 

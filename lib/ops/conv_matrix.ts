@@ -17,10 +17,15 @@ import { checkTensor, type PerDimension, perDimension } from "./window.js";
 /** A convolution as the matrix of a linear map: the fully connected layer that it is equal to. */
 
 export interface ConvMatrixOptions {
+  /** Distance of neighbouring windows; default 1. */
   readonly stride?: PerDimension;
+  /** Elements added around the input; default 0. */
   readonly padding?: ConvPadding;
+  /** Distance of neighbouring taps; default 1. */
   readonly dilation?: PerDimension;
+  /** Independent convolutions that the channels are divided into; default 1. */
   readonly groups?: number;
+  /** What padding holds; default "zeros". */
   readonly paddingMode?: PaddingMode;
   /** Give the entries that are not known to be 0 as a list instead of the dense matrix. Default false. */
   readonly sparse?: boolean;

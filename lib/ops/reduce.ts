@@ -12,7 +12,9 @@ import { cast, expand, installSumTo, reshape } from "./view.js";
 
 /** Over which dimensions, and whether they stay with size 1. */
 export interface ReduceOptions {
+  /** One or several, negative ones counted from the end; all if left out. */
   readonly dim?: number | readonly number[];
+  /** Default false. */
   readonly keepdim?: boolean;
 }
 

@@ -35,6 +35,7 @@ function sorted(x: Tensor, dim: number, descending: boolean): { values: Tensor; 
 export interface SortOptions {
   /** Default -1. */
   readonly dim?: number;
+  /** Largest first; default false. */
   readonly descending?: boolean;
   /** Sorting is always stable: equal elements keep their order. */
   readonly stable?: boolean;

@@ -12,11 +12,13 @@ import {
 export interface AdagradOptions extends GroupOptions {
   /** The rate falls as lr / (1 + (step - 1) * lrDecay); default 0. */
   lrDecay: number;
+  /** Adds weightDecay * parameter to the gradient; default 0. */
   weightDecay: number;
   /** The sum of squares at the start; default 0. */
   initialAccumulatorValue: number;
   /** Added to the root; default 1e-10. */
   eps: number;
+  /** Climbs instead. */
   maximize: boolean;
 }
 

@@ -13,12 +13,15 @@ import {
 export interface NAdamOptions extends GroupOptions {
   /** Default [0.9, 0.999]. */
   betas: readonly [number, number];
+  /** Added to the root, so that it is not 0; default 1e-8. */
   eps: number;
+  /** Adds weightDecay * parameter to the gradient (see decoupledWeightDecay); default 0. */
   weightDecay: number;
   /** How fast the momentum rises to betas[0]; default 4e-3. */
   momentumDecay: number;
   /** Whether weight decay shrinks the parameter itself, as in AdamW. */
   decoupledWeightDecay: boolean;
+  /** Climbs instead. */
   maximize: boolean;
 }
 

@@ -6,6 +6,7 @@ import { type AnyOptimizer, LRScheduler } from "./schedule.js";
 export interface OneCycleOptions {
   /** Steps of the whole cycle; or give epochs and stepsPerEpoch. */
   totalSteps?: number;
+  /** With stepsPerEpoch, in place of totalSteps. */
   epochs?: number;
   stepsPerEpoch?: number;
   /** Share of the cycle in which the rate rises; default 0.3. */
@@ -14,7 +15,9 @@ export interface OneCycleOptions {
   annealStrategy?: "cos" | "linear";
   /** Whether momentum (Adam: betas[0]) falls while the rate rises; default true. */
   cycleMomentum?: boolean;
+  /** Lowest momentum; default 0.85. One number, or one per group. */
   baseMomentum?: number | readonly number[];
+  /** Highest momentum; default 0.95. One number, or one per group. */
   maxMomentum?: number | readonly number[];
   /** The first rate is maxLr / divFactor; default 25. */
   divFactor?: number;

@@ -14,6 +14,7 @@ export interface PlateauOptions {
   patience?: number;
   /** What counts as improvement: a share of the best ("rel", default) or a difference ("abs"). Default 1e-4. */
   threshold?: number;
+  /** Whether the threshold is a share of the best value ("rel", default) or an amount. */
   thresholdMode?: "rel" | "abs";
   /** Steps after a reduction in which nothing is counted; default 0. */
   cooldown?: number;

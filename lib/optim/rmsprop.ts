@@ -14,10 +14,13 @@ export interface RMSpropOptions extends GroupOptions {
   alpha: number;
   /** Added to the root; default 1e-8. */
   eps: number;
+  /** Adds weightDecay * parameter to the gradient; default 0. */
   weightDecay: number;
+  /** Share of the last step that is kept; default 0. */
   momentum: number;
   /** Divides by the deviation of the gradient instead of its mean square. */
   centered: boolean;
+  /** Climbs instead. */
   maximize: boolean;
 }
 

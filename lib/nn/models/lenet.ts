@@ -13,6 +13,7 @@ export interface LeNetOptions {
   readonly numClasses?: number;
   /** Default 1: grey images. */
   readonly inChannels?: number;
+  /** Of the parameters; default float32. */
   readonly dtype?: FloatDType;
 }
 
