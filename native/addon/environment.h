@@ -66,6 +66,7 @@ napi_value threads(napi_env, napi_callback_info);
 napi_value set_threads(napi_env, napi_callback_info);
 napi_value available_threads(napi_env, napi_callback_info);
 napi_value threads_refused(napi_env, napi_callback_info);
+void warn_of_refused_threads(napi_env env);  // once for each refusal, by process.emitWarning
 napi_value set_precision(napi_env, napi_callback_info);
 napi_value set_tracing(napi_env, napi_callback_info);
 napi_value describe_kernels(napi_env, napi_callback_info);

@@ -86,6 +86,7 @@ void complete(napi_env env, napi_status status, void* data) {
   napi_handle_scope scope;
   if (napi_open_handle_scope(env, &scope) != napi_ok) return;
   if (status == napi_ok) {
+    warn_of_refused_threads(env);
     napi_resolve_deferred(env, program->deferred, result(env, *program));
   } else {
     napi_value error = nullptr;

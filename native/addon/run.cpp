@@ -14,7 +14,9 @@ napi_value run_call(napi_env env, napi_callback_info info) {
   Text error;
   if (!read_record(*environment, environment->calls, environment->calls_length, &record, &error))
     return throw_error(env, error);
-  return number(env, (double)run(record.call, environment->settings, record.operands));
+  const int64_t status = run(record.call, environment->settings, record.operands);
+  warn_of_refused_threads(env);
+  return number(env, (double)status);
 }
 
 }  // namespace xcorr

@@ -94,6 +94,25 @@ napi_value threads_refused(napi_env env, napi_callback_info) {
   return result;
 }
 
+void warn_of_refused_threads(napi_env env) {
+  if (!take_thread_failure()) return;
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(env, &scope) != napi_ok) return;
+  napi_value global, process, warn, ignored;
+  Text message;
+  message.print(
+      "xcorr: the system refused a compute thread (a limit of processes or memory); computing with the threads there "
+      "are, "
+      "of %d wanted. setNumThreads(n) with a smaller n, or XCORR_NUM_THREADS, silences this",
+      thread_count());
+  napi_value text = string(env, message.c_str());
+  if (napi_get_global(env, &global) == napi_ok &&
+      napi_get_named_property(env, global, "process", &process) == napi_ok &&
+      napi_get_named_property(env, process, "emitWarning", &warn) == napi_ok)
+    napi_call_function(env, process, warn, 1, &text, &ignored);
+  napi_close_handle_scope(env, scope);
+}
+
 // setPrecision(0 exact | 1 tight | 2 default): for this environment
 napi_value set_precision(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);

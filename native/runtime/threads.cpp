@@ -261,6 +261,8 @@ void set_thread_count(int threads) {
   pthread_mutex_unlock(&mutex);
 }
 
-bool take_thread_failure() { return failure_to_report.exchange(false); }
+bool take_thread_failure() {
+  return failure_to_report.load(std::memory_order_relaxed) && failure_to_report.exchange(false);
+}
 
 }  // namespace xcorr
