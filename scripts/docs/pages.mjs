@@ -158,7 +158,7 @@ export const pages = [
     file: "settings-and-memory.md",
     title: "Settings, memory, other threads",
     intro:
-      "What computes and how, where memory went, and computing off the main thread. Settings hold for the process.",
+      "What computes and how, where memory went, and computing off the main thread. The number of threads and the trace are those of the process; other settings belong to the thread (main or worker) that makes them.",
     sources: [
       "reference/choose.ts",
       "core/memory.ts",
