@@ -44,10 +44,12 @@ export function quantile(numbers, part) {
 
 /**
  * Options --name value (numbers) and --name (1).
- * @param {Record<string, number>} defaults
+ * @template {string} K
+ * @param {Record<K, number>} defaults
+ * @returns {Record<K, number>}
  */
 export function numbersFromArguments(defaults) {
-  const values = { ...defaults };
+  const values = /** @type {Record<string, number>} */ ({ ...defaults });
   const given = process.argv.slice(2);
   for (let i = 0; i < given.length; i++) {
     const name = /** @type {string} */ (given[i]).replace(/^--/, "");
@@ -67,5 +69,5 @@ export function numbersFromArguments(defaults) {
       values[name] = 1;
     }
   }
-  return values;
+  return /** @type {Record<K, number>} */ (values);
 }
