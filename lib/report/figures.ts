@@ -358,7 +358,7 @@ export async function misclassified(
   const name = (label: number): string => options.classes?.[label] ?? String(label);
   const tiles = mistakes.map(({ image, actual, predicted, confidence }) => ({
     ...imagePicture(image),
-    caption: [`${name(predicted)} ${(100 * confidence).toFixed(0)} %`, `is ${name(actual)}`],
+    caption: [`${name(predicted)} (${(100 * confidence).toFixed(0)} %)`, `is ${name(actual)}`],
   }));
   return grid(
     inRows(tiles, options.columns ?? 8).map((row) => ({ tiles: row })),
