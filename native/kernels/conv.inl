@@ -8,17 +8,22 @@
 //     2. depthwise.inl: C = K = 1, 8 planes or more, strides up to 4.
 //     3. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more.
 //     4. winograd.inl, F(2x2): the same, default or tight precision, 32 of its smaller tiles or more.
-//     5. conv_few_channels.inl: K <= 64, C <= 32, more than one tap.
-//     6. conv_direct.inl: anything; the input gradient by phases of the stride.
+//     5. conv_image_lanes.inl: 24 images or more, rows of less than 24 outputs, 4 <= K <= 64, two to 32 taps, small
+//        images; the input gradient with stride 1.
+//     6. conv_few_channels.inl: K <= 64, C <= 32, more than one tap.
+//     7. conv_direct.inl: anything; the input gradient by phases of the stride.
 //   conv_weight_grad
 //     1. depthwise.inl: as above.
 //     2. winograd_weight_grad.inl, F(3x3, 4x4), then F(3x3, 2x2): as above, C and K >= 16.
-//     3. conv_weight_grad.inl: anything.
+//     3. conv_weight_grad_few_outputs.inl: K <= 8, stride 1, rows of outputs that fill 16 lanes, 8 images or more.
+//     4. conv_weight_grad.inl: anything.
 // Few channels and direct apply to each phase of a strided input gradient by itself, with its own taps.
 #pragma once
 #include "conv_direct.inl"
 #include "conv_few_channels.inl"
+#include "conv_image_lanes.inl"
 #include "conv_weight_grad.inl"
+#include "conv_weight_grad_few_outputs.inl"
 #include "depthwise.inl"
 #include "winograd.inl"
 #include "winograd_weight_grad.inl"
@@ -51,6 +56,7 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
     if (tile == 4) return Winograd<4>(runtime, correlation).run();
     if (tile == 2) return Winograd<2>(runtime, correlation).run();
   }
+  if (image_lanes_fit(correlation)) return ImageLanes<T>(runtime, correlation).execute();
   if (few_channels_fit(correlation)) return FewChannels<T>(runtime, correlation).execute();
   return direct_run(correlation, runtime);
 }
@@ -83,6 +89,7 @@ int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const*
     if (tile == 4) return Winograd<4>(runtime, correlation).run();
     if (tile == 2) return Winograd<2>(runtime, correlation).run();
   }
+  if (unit_stride && image_lanes_fit(correlation)) return ImageLanes<T>(runtime, correlation).execute();
   return phased_input_grad<T>(s, runtime, operands);
 }
 
@@ -96,6 +103,7 @@ int64_t conv_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const
       if (tile == 2) return WinogradWeightGrad<2>(s, runtime, operands).run();
     }
   }
+  if (few_outputs_fit(s)) return FewOutputsWeightGrad<T>(s, runtime, operands).execute();
   return direct_weight_grad<T>(s, runtime, operands);
 }
 

@@ -232,9 +232,15 @@ ConvSizes random_conv() {
   if (chance(0.25)) s.batch = random_in(1, 9);
   const bool many = kind != 0 && chance(0.1);  // output channels
   if (many) s.out_channels = s.groups * random_in(100, 200);
-  const int dims = chance(0.75) ? 2 : chance(0.5) ? 1 : 3;
+  const bool images = !many && chance(0.15);  // with few channels
+  if (images) {
+    s.batch = random_in(8, 36);
+    s.in_channels = s.groups * random_in(1, 6);
+    s.out_channels = s.groups * random_in(1, 12);
+  }
+  const int dims = images ? 2 : chance(0.75) ? 2 : chance(0.5) ? 1 : 3;
   const int64_t square = random_in(1, 5);
-  const bool plain = chance(0.5);
+  const bool plain = chance(images ? 0.8 : 0.5);
   for (int d = 0; d < kSpatial; d++) {
     if (d < kSpatial - dims) {
       s.in[d] = s.kernel[d] = s.stride[d] = s.dilation[d] = s.out[d] = 1;
@@ -248,6 +254,9 @@ ConvSizes random_conv() {
     const int64_t after = plain ? s.pad[d] : random_in(0, s.kernel[d]);
     const int64_t least = std::max<int64_t>(1, reach - s.pad[d] - after);
     s.in[d] = random_in(least, std::max<int64_t>(least, dims == 3 ? 9 : dims == 1 ? 120 : many ? 9 : 30));
+    if (images && d == 2 && chance(0.5))  // rows of outputs that fill vectors
+      s.in[d] =
+          std::max<int64_t>(least, (random_in(0, 1) ? 28 : 32) * s.stride[d] + reach - s.stride[d] - s.pad[d] - after);
     s.out[d] = (s.in[d] + s.pad[d] + after - reach) / s.stride[d] + 1;
   }
   s.activation = random_in(0, 2);
