@@ -90,7 +90,9 @@ export class NativeBackend implements Backend {
         const { block } = t.storage;
         if (block.pins > 0) busy++;
         to[at++] = block.id;
-        to[at++] = t.offset * bytesPerElement(t.dtype);
+        // A view without elements may begin behind the end of its memory.
+        const offset = t.offset * bytesPerElement(t.dtype);
+        to[at++] = offset <= block.capacity ? offset : 0;
       } else {
         to[at++] = -1;
         to[at++] = 0;
