@@ -93,8 +93,25 @@ int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const*
   return phased_input_grad<T>(s, runtime, operands);
 }
 
+// Without input channels there is no weight, but the bias still has a gradient: the sum of each output channel.
+template <class T>
+int64_t bias_grad_alone(const ConvSizes& s, void* const* operands) {
+  const T* dy = static_cast<const T*>(operands[1]);
+  T* dbias = static_cast<T*>(operands[3]);
+  if (!dbias) return kOk;
+  const int64_t pixels = volume(s.out);
+  for (int64_t o = 0; o < s.out_channels; o++) {
+    double sum = 0;
+    for (int64_t n = 0; n < s.batch; n++)
+      for (int64_t i = 0; i < pixels; i++) sum += dy[(n * s.out_channels + o) * pixels + i];
+    dbias[o] = (T)sum;
+  }
+  return kOk;
+}
+
 template <class T>
 int64_t conv_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
+  if (s.in_channels == 0) return bias_grad_alone<T>(s, operands);
   if (depthwise_fits(s) && conv_y(s).high > 0) return Depthwise<T>(s, runtime).weight_grad(operands);
   if constexpr (sizeof(T) == 4) {
     if (s.in_channels >= 16 * s.groups && s.out_channels >= 16 * s.groups && conv_y(s).high > 0) {
