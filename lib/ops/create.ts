@@ -193,13 +193,20 @@ export function ones<D extends DType = "float32">(shape: Shape, options: CreateO
   return finish(filled(checkShape("ones", shape), dtype, 1), options);
 }
 
+function checkLike(call: string, t: unknown, options: unknown): void {
+  if (!isTensor(t)) throw new ArgumentError(`${call}: needs a tensor, got ${describe(t)}`);
+  checkOptions(call, options, known);
+}
+
 /** Zeros with the shape and dtype of `t`. */
 export function zerosLike<D extends DType>(t: Tensor<D>, options: CreateOptions<D> = {}): Tensor<D> {
+  checkLike("zerosLike", t, options);
   return zeros(t.shape, { ...options, dtype: options.dtype ?? t.dtype });
 }
 
 /** Ones with the shape and dtype of `t`. */
 export function onesLike<D extends DType>(t: Tensor<D>, options: CreateOptions<D> = {}): Tensor<D> {
+  checkLike("onesLike", t, options);
   return ones(t.shape, { ...options, dtype: options.dtype ?? t.dtype });
 }
 
@@ -209,6 +216,7 @@ export function fullLike<D extends DType>(
   value: number | boolean,
   options: CreateOptions<D> = {},
 ): Tensor<D> {
+  checkLike("fullLike", t, options);
   return full(t.shape, value, { ...options, dtype: options.dtype ?? t.dtype });
 }
 

@@ -2,6 +2,7 @@ import { isGradEnabled, unrecorded } from "../autograd/mode.js";
 import { type Edge, edgeOf, setHistory } from "../autograd/node.js";
 import type { DType } from "../core/dtype.js";
 import { ArgumentError, GradientError, ShapeError } from "../core/errors.js";
+import { checkOptions } from "../core/options.js";
 import { format, sameShape } from "../core/shape.js";
 import { alias, isTensor, Tensor } from "../core/tensor.js";
 import { binaryInto, copyInto, filled } from "./kernel.js";
@@ -109,7 +110,7 @@ export function viewEdge(base: Tensor, view: Tensor): Edge | null {
 
 /** `target` as an operand whose old values `other`'s derivative needs: a copy of them when that will be asked for. */
 function operand(target: Tensor, other: Operand): Tensor {
-  if (typeof other === "number" || !other.requiresGrad || !isGradEnabled()) return target;
+  if (!isTensor(other) || !other.requiresGrad || !isGradEnabled()) return target;
   return withHistory(
     unrecorded(() => clone(target)),
     edgeOf(target),
@@ -123,6 +124,7 @@ function checkTarget(call: string, target: unknown): asserts target is Tensor {
 /** target += other, in place. `other` may be scaled: target += alpha * other. */
 export function add_<D extends DType>(target: Tensor<D>, other: Operand, options: { alpha?: number } = {}): Tensor<D> {
   checkTarget("add_", target);
+  checkOptions("add_", options, ["alpha"]);
   const term =
     options.alpha === undefined || options.alpha === 1
       ? other
@@ -135,6 +137,7 @@ export function add_<D extends DType>(target: Tensor<D>, other: Operand, options
 /** target -= other, in place. */
 export function sub_<D extends DType>(target: Tensor<D>, other: Operand, options: { alpha?: number } = {}): Tensor<D> {
   checkTarget("sub_", target);
+  checkOptions("sub_", options, ["alpha"]);
   const term =
     options.alpha === undefined || options.alpha === 1
       ? other

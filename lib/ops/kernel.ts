@@ -9,9 +9,9 @@ import {
 } from "../backend/abi.js";
 import { run } from "../backend/run.js";
 import { type DType, isFloating, typeCode } from "../core/dtype.js";
-import { DTypeError, ShapeError } from "../core/errors.js";
-import { broadcastShapes, broadcastStrides, numel, type Shape } from "../core/shape.js";
-import { empty, named, type Tensor } from "../core/tensor.js";
+import { ArgumentError, DTypeError, ShapeError } from "../core/errors.js";
+import { broadcastShapes, broadcastStrides, describe, numel, type Shape } from "../core/shape.js";
+import { empty, isTensor, named, type Tensor } from "../core/tensor.js";
 
 /** Calls of the general kernels (fill, copy, unary, binary, compare), which most ops are made of. */
 
@@ -116,6 +116,12 @@ function binarySizes(op: number, shape: Shape, a: Tensor, b: Tensor, p0: number,
 
 /** Refuses two tensors of different types: xcorr never promotes one silently. */
 export function sameDType(name: string, aName: string, a: Tensor, bName: string, b: Tensor): void {
+  for (const [argument, t] of [
+    [aName, a],
+    [bName, b],
+  ] as const) {
+    if (!isTensor(t)) throw new ArgumentError(`${name}: ${argument} must be a tensor, got ${describe(t)}`);
+  }
   if (a.dtype !== b.dtype) {
     throw new DTypeError(
       `${name}: ${named(aName, a)} and ${named(bName, b)} must have the same dtype; convert one with .to(${JSON.stringify(a.dtype)})`,

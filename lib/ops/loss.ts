@@ -354,8 +354,8 @@ export function marginRankingLoss<D extends DType>(
   checkOptions(call, options, ["reduction", "margin"]);
   const reduction = checkReduction(call, options.reduction);
   const margin = checkNumber(call, "margin", options.margin ?? 0);
+  for (const [name, t] of Object.entries({ input1, input2, target })) checkTensor(call, name, t);
   for (const [name, t] of Object.entries({ input1, input2, target })) {
-    checkTensor(call, name, t);
     floating(call, name, t);
     sameDType(call, "input1", input1, name, t);
     if (t.rank !== input1.rank) {

@@ -12,7 +12,7 @@ import {
   numel,
   type Shape,
 } from "../core/shape.js";
-import { alias, empty, isDifferentiable, type Tensor } from "../core/tensor.js";
+import { alias, empty, isDifferentiable, isTensor, type Tensor } from "../core/tensor.js";
 import { defineOp, type Op } from "./define.js";
 import { contiguous, converted, copied, copyInto, filled } from "./kernel.js";
 
@@ -28,8 +28,15 @@ const reshapeOp = defineOp<"x", { shape: Shape }>({
   samples: () => [{ inputs: { x: [2, 6] }, options: { shape: [3, 4] }, skip: ["layouts"] }],
 });
 
+/** Refuses what is no tensor, and what is no list of sizes or dimensions. */
+function checkView(call: string, x: unknown, argument: string, list: unknown): void {
+  if (!isTensor(x)) throw new ArgumentError(`${call}: x must be a tensor, got ${describe(x)}`);
+  if (!Array.isArray(list)) throw new ArgumentError(`${call}: ${argument} must be a list, got ${describe(list)}`);
+}
+
 /** A size of -1 is whatever makes the number of elements fit. */
 function inferShape(call: string, x: Tensor, wanted: readonly number[]): number[] {
+  checkView(call, x, "shape", wanted);
   const at = wanted.indexOf(-1);
   const sizes = checkShape(call, at < 0 ? wanted : wanted.map((s, i) => (i === at ? 1 : s)));
   if (at >= 0) {
@@ -69,6 +76,7 @@ export function view<D extends DType>(x: Tensor<D>, shape: Shape): Tensor<D> {
 
 /** Joins dimensions `start` to `end` (both included) into one. */
 export function flatten<D extends DType>(x: Tensor<D>, start = 0, end = -1): Tensor<D> {
+  checkView("flatten", x, "x", []);
   if (x.rank === 0) return reshape(x, [1]);
   const from = normalizeDim("flatten", start, x.rank);
   const to = normalizeDim("flatten", end, x.rank);
@@ -78,6 +86,7 @@ export function flatten<D extends DType>(x: Tensor<D>, start = 0, end = -1): Ten
 
 /** Splits dimension `dim` into `sizes`; one may be -1. */
 export function unflatten<D extends DType>(x: Tensor<D>, dim: number, sizes: Shape): Tensor<D> {
+  checkView("unflatten", x, "sizes", sizes);
   const d = normalizeDim("unflatten", dim, x.rank);
   const at = sizes.indexOf(-1);
   const rest = numel(sizes.filter((s) => s !== -1));
@@ -119,6 +128,7 @@ const permuteOp = defineOp<"x", { order: readonly number[] }>({
 
 /** The dimensions in another order: result dimension i is dimension order[i] of x. A view. */
 export function permute<D extends DType>(x: Tensor<D>, order: readonly number[]): Tensor<D> {
+  checkView("permute", x, "the order", order);
   const dims = order.map((d) => normalizeDim("permute", d, x.rank));
   if (dims.length !== x.rank || new Set(dims).size !== dims.length) {
     throw new ArgumentError(
@@ -130,6 +140,7 @@ export function permute<D extends DType>(x: Tensor<D>, order: readonly number[])
 
 /** Two dimensions exchanged. A view. */
 export function transpose<D extends DType>(x: Tensor<D>, dim0: number, dim1: number): Tensor<D> {
+  checkView("transpose", x, "x", []);
   const a = normalizeDim("transpose", dim0, x.rank);
   const b = normalizeDim("transpose", dim1, x.rank);
   if (x.rank === 0) return permute(x, []);
@@ -156,6 +167,7 @@ const expandOp = defineOp<"x", { shape: Shape }>({
 
 /** Repeats dimensions of size 1 (and adds leading ones) without copying. A size of -1 keeps the dimension. */
 export function expand<D extends DType>(x: Tensor<D>, shape: Shape): Tensor<D> {
+  checkView("expand", x, "shape", shape);
   const lead = shape.length - x.rank;
   if (lead < 0) throw new ShapeError(`expand: ${format(shape)} has fewer dimensions than x ${format(x.shape)}`);
   const sizes = checkShape(
@@ -232,6 +244,7 @@ const sliceScatterOp: Op<"dy", SliceOptions & { into: Shape }> = defineOp<"dy", 
 
 /** `length` elements of dimension `dim` from `start` on. A view. */
 export function narrow<D extends DType>(x: Tensor<D>, dim: number, start: number, length: number): Tensor<D> {
+  checkView("narrow", x, "x", []);
   const d = normalizeDim("narrow", dim, x.rank);
   const size = x.shape[d]!;
   checkInteger("narrow", "start", start, -size, size);
@@ -253,6 +266,7 @@ export function slice<D extends DType>(
   end?: number | null,
   step = 1,
 ): Tensor<D> {
+  checkView("slice", x, "x", []);
   const d = normalizeDim("slice", dim, x.rank);
   const size = x.shape[d]!;
   checkInteger("slice", "step", step, 1);
@@ -269,6 +283,7 @@ export function slice<D extends DType>(
 
 /** One entry of a dimension, which disappears. A view. */
 export function select<D extends DType>(x: Tensor<D>, dim: number, index: number): Tensor<D> {
+  checkView("select", x, "x", []);
   const d = normalizeDim("select", dim, x.rank);
   const size = x.shape[d];
   if (size === undefined) throw new IndexError("select: a scalar has no dimensions to index");
@@ -320,6 +335,7 @@ const unsqueezeOp: Op<"x", { dim: number }> = defineOp<"x", { dim: number }>({
 
 /** Removes dimensions of size 1: all of them, or those named (which are kept if their size is not 1). A view. */
 export function squeeze<D extends DType>(x: Tensor<D>, dim?: number | readonly number[]): Tensor<D> {
+  checkView("squeeze", x, "dim", []);
   const named = dim === undefined ? null : normalizeDims("squeeze", dim, x.rank);
   const dims = x.shape.map((_, i) => i).filter((i) => x.shape[i] === 1 && (named === null || named.includes(i)));
   return squeezeOp([x], { dims }) as Tensor<D>;
@@ -327,6 +343,7 @@ export function squeeze<D extends DType>(x: Tensor<D>, dim?: number | readonly n
 
 /** Adds a dimension of size 1 before `dim`. A view. */
 export function unsqueeze<D extends DType>(x: Tensor<D>, dim: number): Tensor<D> {
+  checkView("unsqueeze", x, "x", []);
   const d = normalizeDim("unsqueeze", dim, x.rank + 1);
   checkShape("unsqueeze", [1, ...x.shape]);
   return unsqueezeOp([x], { dim: d }) as Tensor<D>;
@@ -489,11 +506,13 @@ export function recordCopy(value: Tensor, target: Tensor): void {
 
 /** A copy with memory of its own, row-major; gradients pass through. */
 export function clone<D extends DType>(x: Tensor<D>): Tensor<D> {
+  checkView("clone", x, "x", []);
   return cloneOp([x], undefined) as Tensor<D>;
 }
 
 /** x itself if its elements lie in row-major order, else a copy that does; gradients pass through. */
 export function toContiguous<D extends DType>(x: Tensor<D>): Tensor<D> {
+  checkView("toContiguous", x, "x", []);
   return isContiguous(x.shape, x.strides) ? x : clone(x);
 }
 
@@ -523,6 +542,7 @@ export function cast<D extends DType>(x: Tensor, dtype: D): Tensor<D> {
 
 /** A constant that shares memory and version counter with x. */
 export function detach<D extends DType>(x: Tensor<D>): Tensor<D> {
+  checkView("detach", x, "x", []);
   return alias(x);
 }
 
