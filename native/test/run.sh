@@ -50,7 +50,10 @@ $CXX -std=c++20 -Wall -Wextra $flags native/test/math_check.cpp $objects -o "$bu
 
 status=0
 if [ "$mode" != neon ]; then "$build/threads" || status=1; fi
-$runner "$build/math_check" $((rounds * 200)) 1 || status=1  # a fixed seed: CI repeats
+# A fixed seed, so that CI repeats. Under emulation only the neon functions: generic has no fma and larger errors in far tails.
+math_targets=
+[ "$mode" = neon ] && math_targets=neon
+$runner "$build/math_check" $((rounds * 200)) 1 $math_targets || status=1
 $runner "$build/parity" "$rounds" || status=1
 if [ "$mode" = neon ] && grep -q ' fma ' /proc/cpuinfo 2>/dev/null; then
   sh "$0" plain 1 > "$build/plain.log" || { cat "$build/plain.log"; status=1; }
