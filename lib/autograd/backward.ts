@@ -1,6 +1,7 @@
 import { ArgumentError, GradientError, ShapeError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
 import { describe, format, sameShape } from "../core/shape.js";
+import { collectAtRest } from "../core/memory.js";
 import { isTensor, named, type Tensor } from "../core/tensor.js";
 import { runBackward, storeGrad } from "./engine.js";
 import { unrecorded } from "./mode.js";
@@ -94,6 +95,7 @@ export function backward(
     const gradient = captured[i];
     if (gradient) storeGrad(t, gradient, createGraph);
   });
+  if (!retainGraph) collectAtRest(true);
 }
 
 /**

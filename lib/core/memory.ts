@@ -42,6 +42,18 @@ const slabbedBytes = 4096;
 const slabBytes = 256 * 1024;
 /** Bytes that may be handed out between two collections the pool asks for (or half of what was live after one, if more). */
 const handedBudget = 48 * 1024 * 1024;
+/** The same at moments of rest, where next to nothing lives that a young collection would have to copy. */
+const restBudget = 16 * 1024 * 1024;
+/** After so many a training step asks for a full collection at its end, so that what has grown old is not left to pile up. */
+const oldBudget = 4 * 1024 * 1024 * 1024;
+/**
+ * Before the pool grows it looks harder: it asks for a young collection if so many bytes were handed out since the last, and for a
+ * full one after so many, since what two young collections have met is old and only a full one finds it lost. In the
+ * steady state nothing is missing, so this costs nothing; without it the pool would grow a little with every rare
+ * coincidence of collections and steps.
+ */
+const growthBudget = 24 * 1024 * 1024;
+const fullGrowthBudget = 256 * 1024 * 1024;
 
 /** A piece of memory with its typed views, made once. */
 export class Block {
@@ -132,6 +144,7 @@ let tensors = 0;
 let fresh = 0;
 let freshBlocks = 0;
 let handedSinceCollection = 0;
+let handedSinceFullCollection = 0;
 let collections = 0;
 let limit = Number.POSITIVE_INFINITY;
 let liveAfterCollection = 0;
@@ -302,8 +315,29 @@ function find(capacity: number): Block {
     block = take(capacity);
     if (block !== undefined) return block;
   }
+  if (hooks?.collect !== undefined) {
+    if (handedSinceCollection > growthBudget + 2 * capacity) {
+      collect(false);
+      block = take(capacity);
+      if (block !== undefined) return block;
+    }
+    if (handedSinceFullCollection > fullGrowthBudget + 8 * live) {
+      collect(true);
+      block = take(capacity);
+      if (block !== undefined) return block;
+    }
+  }
   if (live + pooled + capacity > limit) emptyCache();
   return make(capacity);
+}
+
+/**
+ * Called where a step or an inference has ended and most of what it made is lost: collecting here is cheapest, and nothing is
+ * taken for old that is only in use.
+ */
+export function collectAtRest(trained: boolean): void {
+  if (hooks?.collect === undefined || handedSinceCollection <= restBudget) return;
+  collect(trained && handedSinceFullCollection > oldBudget + 8 * live);
 }
 
 /** Collects until `capacity` more bytes fit under the limit: what is known to be gone, then what is young, then everything. */
@@ -318,6 +352,7 @@ function makeRoom(capacity: number): void {
 
 function collect(all: boolean): void {
   const before = live;
+  handedSinceFullCollection += handedSinceCollection;
   hooks?.collect?.(all);
   collections++;
   sweep();
@@ -329,7 +364,10 @@ function collect(all: boolean): void {
     sweep();
     all = true;
   }
-  if (all) liveAfterFullCollection = Math.max(live, handedBudget);
+  if (all) {
+    liveAfterFullCollection = Math.max(live, handedBudget);
+    handedSinceFullCollection = 0;
+  }
   liveAfterCollection = live;
   handedSinceCollection = 0;
 }

@@ -2,6 +2,7 @@ import { backend, withBackend } from "../backend/run.js";
 import { NativeBackend } from "../backend/native.js";
 import { Program } from "../backend/program.js";
 import { ArgumentError, BackendError } from "../core/errors.js";
+import { collectAtRest } from "../core/memory.js";
 import { checkInteger, checkOptions } from "../core/options.js";
 import { describe } from "../core/shape.js";
 
@@ -65,6 +66,7 @@ export async function runAsync<T>(section: () => T, options: RunAsyncOptions = {
     program.discard();
     throw error;
   }
+  collectAtRest(false);
   waiting++;
   const before = last;
   let done: () => void = () => {};

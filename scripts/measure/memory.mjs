@@ -60,7 +60,7 @@ async function measure(asynchronous) {
   console.log(
     `${name}: ${steps} steps of LeNet-5, batch 64, in ${seconds.toFixed(0)} s; loss ${lastLoss.toFixed(3)}; ` +
       `pool ${megabytes(stats.live + stats.pooled)} in ${stats.freshBlocks} blocks, peak live ${megabytes(stats.peak)}, ` +
-      `${stats.collections} collections asked for`,
+      `${stats.collections} collections asked for; JavaScript heap ${megabytes(process.memoryUsage().heapTotal)}`,
   );
   const growth = (late - early) / early;
   report(
