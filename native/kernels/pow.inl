@@ -114,7 +114,7 @@ XCORR_INLINE VectorF64 fmod(VectorF64 x, VectorF64 y) {
       return copysign(select(r < set1(0.0), r + divisor, select(r >= divisor, r - divisor, r)), x);
     }
   }
-  VectorF64 r;
+  VectorF64 r = {};
   for (int i = 0; i < Simd<double>::lanes; i++) r[i] = fmod_exact(x[i], y[i]);
   return r;
 }
