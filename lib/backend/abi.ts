@@ -88,6 +88,17 @@ export const activationCodes = ["none", "relu", "relu6"] as const;
 export const randomCodes = ["uniform", "normal", "bernoulli"] as const;
 export const scatterCodes = ["assign", "add"] as const;
 
+/** All code lists by the name the addon gives them. */
+export const codes: Readonly<Record<string, readonly string[]>> = {
+  unary: unaryCodes,
+  binary: binaryCodes,
+  compare: compareCodes,
+  reduce: reduceCodes,
+  activation: activationCodes,
+  random: randomCodes,
+  scatter: scatterCodes,
+};
+
 export type UnaryCode = (typeof unaryCodes)[number];
 export type BinaryCode = (typeof binaryCodes)[number];
 export type CompareCode = (typeof compareCodes)[number];

@@ -2,16 +2,7 @@ import { type DType, bytesPerElement, typeCode } from "../core/dtype.js";
 import { BackendError } from "../core/errors.js";
 import type { MemoryHooks } from "../core/memory.js";
 import type { Tensor } from "../core/tensor.js";
-import {
-  binaryCodes,
-  compareCodes,
-  type KernelName,
-  kernelNames,
-  kernels,
-  reduceCodes,
-  sizesFields,
-  unaryCodes,
-} from "./abi.js";
+import { codes, type KernelName, kernelNames, kernels, sizesFields } from "./abi.js";
 import { checkBusy } from "./program.js";
 import type { Backend } from "./run.js";
 
@@ -136,8 +127,5 @@ function checkDescription(json: string): void {
   differ("kernels", kernelNames, Object.keys(built.kernels));
   for (const [name, kernel] of Object.entries(kernels)) differ(`kernel ${name}`, kernel, built.kernels[name]);
   for (const [name, fields] of Object.entries(sizesFields)) differ(name, fields, built.sizes[name]);
-  differ("unary", unaryCodes, built.codes.unary);
-  differ("binary", binaryCodes, built.codes.binary);
-  differ("compare", compareCodes, built.codes.compare);
-  differ("reduce", reduceCodes, built.codes.reduce);
+  for (const [name, list] of Object.entries(codes)) differ(name, list, built.codes[name]);
 }

@@ -1,10 +1,10 @@
 import type { DType } from "../core/dtype.js";
-import { BackendError, IndexError, MemoryLimitError } from "../core/errors.js";
+import { BackendError, IndexError } from "../core/errors.js";
 import { type Block, unpin } from "../core/memory.js";
 import type { Tensor } from "../core/tensor.js";
 import { type KernelName, kernelNames, kernels, status } from "./abi.js";
 import type { NativeBackend } from "./native.js";
-import type { Backend } from "./run.js";
+import { type Backend, noWorkingSpace } from "./run.js";
 
 /** Optional operands that the optimisers' kernels read and write. */
 const inOut = new Set(["momentum_buffer?", "v_max?", "grad_avg?"]);
@@ -37,11 +37,6 @@ export class Program implements Backend {
     this.#native = native;
   }
 
-  /** Number of recorded calls. */
-  get length(): number {
-    return this.#kernels.length;
-  }
-
   /** Records a call; its status is known when the program has run. */
   run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number {
     const start = this.#numbers.length;
@@ -71,11 +66,7 @@ export class Program implements Backend {
       const { status: result, record } = await this.#native.addon.runProgram(Float64Array.from(this.#numbers));
       if (result === status.ok) return;
       const kernel = this.#kernels[record]!;
-      if (result === status.outOfMemory) {
-        throw new MemoryLimitError(
-          `${kernel}: the system has no more memory for the kernel's working space; use a smaller batch`,
-        );
-      }
+      if (result === status.outOfMemory) throw noWorkingSpace(kernel);
       throw new IndexError(
         `${kernel} (call ${record} of ${this.#kernels.length} that ran off the event loop): the index or class at position ${result - 1} is out of range`,
       );

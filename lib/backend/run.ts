@@ -44,6 +44,13 @@ export function backend(): Backend {
   return active;
 }
 
+/** @internal What a kernel's status "out of memory" becomes. */
+export function noWorkingSpace(kernel: KernelName): MemoryLimitError {
+  return new MemoryLimitError(
+    `${kernel}: the system has no more memory for the kernel's working space; use a smaller batch`,
+  );
+}
+
 /** Runs a kernel; returns 0 or 1 + the position of a bad index, which the op turns into its own message. */
 export function run(
   kernel: KernelName,
@@ -53,9 +60,7 @@ export function run(
 ): number {
   const result = (active ?? backend()).run(kernel, dtype, sizes, operands);
   if (result === status.outOfMemory) {
-    throw new MemoryLimitError(
-      `${kernel}: the system has no more memory for the kernel's working space; use a smaller batch`,
-    );
+    throw noWorkingSpace(kernel);
   }
   return result;
 }

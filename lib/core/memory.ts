@@ -236,8 +236,14 @@ export function acquire(bytes: number, owner: object): Block {
     pooled -= capacity;
   }
   if (poisoned) block.bytes.fill(0xff);
-  handedSinceCollection += capacity;
-  live += capacity;
+  own(block, owner);
+  return block;
+}
+
+/** Makes `owner` the owner of a block: it counts as live until the owner is gone (a foreign block is then forgotten). */
+export function own(block: Block, owner: object): void {
+  handedSinceCollection += block.capacity;
+  live += block.capacity;
   if (live > peak) peak = live;
   tensors++;
   block.live = true;
@@ -246,7 +252,6 @@ export function acquire(bytes: number, owner: object): Block {
   block.watched = hooks !== undefined;
   if (hooks !== undefined) hooks.watch(block.id, owner);
   else registry.register(owner, block.id, owner);
-  return block;
 }
 
 /** Puts a block back; the caller knows that nobody can read it any more. */
@@ -436,18 +441,4 @@ export function foreignBlock(bytes: Uint8Array<SharedArrayBuffer>): Block {
   blocks.set(block.id, block);
   hooks?.register(block.id, bytes);
   return block;
-}
-
-/** Makes `owner` the owner of a foreign block: when it is gone, the block is forgotten. */
-export function own(block: Block, owner: object): void {
-  handedSinceCollection += block.capacity;
-  live += block.capacity;
-  if (live > peak) peak = live;
-  tensors++;
-  block.live = true;
-  block.shape = null;
-  if (recordSite !== null) block.site = recordSite();
-  block.watched = hooks !== undefined;
-  if (hooks !== undefined) hooks.watch(block.id, owner);
-  else registry.register(owner, block.id, owner);
 }

@@ -3,6 +3,7 @@ import type { DType } from "../core/dtype.js";
 import { ArgumentError, IndexError, ShapeError } from "../core/errors.js";
 import { describe, format, numel } from "../core/shape.js";
 import { empty, isTensor, type Tensor } from "../core/tensor.js";
+import { stack as stackTensors } from "../ops/join.js";
 
 /** What a loader hands out: the parts of several samples, each stacked along a new first dimension. */
 export type Batch = readonly Tensor[];
@@ -119,8 +120,7 @@ export function stack<B extends Batch>(samples: readonly B[]): B {
   const first = samples[0];
   if (first === undefined) throw new ArgumentError("stack: there are no samples");
   return first.map((part, p) => {
-    const y = empty([samples.length, ...part.shape], part.dtype);
-    samples.forEach((sample, i) => {
+    const parts = samples.map((sample, i) => {
       const t = sample[p]!;
       if (t.dtype !== part.dtype || format(t.shape) !== format(part.shape)) {
         throw new ShapeError(
@@ -128,8 +128,8 @@ export function stack<B extends Batch>(samples: readonly B[]): B {
             `sample ${i}; pass a collate function, or make the samples equal in size`,
         );
       }
-      y.select(0, i).copy_(t);
+      return t;
     });
-    return y;
+    return stackTensors(parts);
   }) as Batch as B;
 }

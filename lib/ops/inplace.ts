@@ -121,30 +121,24 @@ function checkTarget(call: string, target: unknown): asserts target is Tensor {
   if (!isTensor(target)) throw new ArgumentError(`${call}: the target must be a tensor`);
 }
 
+/** alpha * other; other itself without alpha. */
+function scaled(other: Operand, alpha: number | undefined): Operand {
+  if (alpha === undefined || alpha === 1) return other;
+  return typeof other === "number" ? other * alpha : mul(other, alpha);
+}
+
 /** target += other, in place. `other` may be scaled: target += alpha * other. */
 export function add_<D extends DType>(target: Tensor<D>, other: Operand, options: { alpha?: number } = {}): Tensor<D> {
   checkTarget("add_", target);
   checkOptions("add_", options, ["alpha"]);
-  const term =
-    options.alpha === undefined || options.alpha === 1
-      ? other
-      : typeof other === "number"
-        ? other * options.alpha
-        : mul(other, options.alpha);
-  return assign("add_", target, add(target, term), true);
+  return assign("add_", target, add(target, scaled(other, options.alpha)), true);
 }
 
 /** target -= other, in place. */
 export function sub_<D extends DType>(target: Tensor<D>, other: Operand, options: { alpha?: number } = {}): Tensor<D> {
   checkTarget("sub_", target);
   checkOptions("sub_", options, ["alpha"]);
-  const term =
-    options.alpha === undefined || options.alpha === 1
-      ? other
-      : typeof other === "number"
-        ? other * options.alpha
-        : mul(other, options.alpha);
-  return assign("sub_", target, sub(target, term), true);
+  return assign("sub_", target, sub(target, scaled(other, options.alpha)), true);
 }
 
 /** target *= other, in place. */
