@@ -47,6 +47,7 @@ $CXX -std=c++20 -fno-rtti -Wall -Wextra $flags native/test/parity.cpp native/tes
 $CXX -std=c++20 -Wall -Wextra $flags native/test/threads.cpp native/runtime/threads.cpp native/runtime/cpu.cpp \
   -pthread -o "$build/threads"
 $CXX -std=c++20 -Wall -Wextra $flags native/test/math_check.cpp $objects -o "$build/math_check"
+$CXX -std=c++20 -Wall -Wextra $flags native/test/convolution_check.cpp $objects -pthread -o "$build/convolution_check"
 
 status=0
 if [ "$mode" != neon ]; then "$build/threads" || status=1; fi
@@ -54,6 +55,7 @@ if [ "$mode" != neon ]; then "$build/threads" || status=1; fi
 math_targets=
 [ "$mode" = neon ] && math_targets=neon
 $runner "$build/math_check" $((rounds * 200)) 1 $math_targets || status=1
+$runner "$build/convolution_check" $((rounds * 8)) 1 || status=1
 $runner "$build/parity" "$rounds" || status=1
 if [ "$mode" = neon ] && grep -q ' fma ' /proc/cpuinfo 2>/dev/null; then
   sh "$0" plain 1 > "$build/plain.log" || { cat "$build/plain.log"; status=1; }
