@@ -400,6 +400,9 @@ describe("schedules", () => {
     expect(() => new optim.OneCycleLR(new optim.Adagrad([some()]), 0.1, { totalSteps: 5 })).toThrow(
       /cycleMomentum: false/,
     );
+    expect(() => new optim.OneCycleLR(o, { maxLr: 0.1, totalSteps: 5 } as unknown as number)).toThrow(
+      /maxLr must be a number/,
+    );
   });
 });
 

@@ -65,6 +65,8 @@ export class OneCycleLR extends LRScheduler {
     super(optimizer);
     const call = "OneCycleLR";
     checkOptions(call, options, optionNames);
+    const groups = optimizer.paramGroups;
+    const top = perGroup(call, "maxLr", maxLr, groups.length);
     if (options.totalSteps !== undefined) {
       this.totalSteps = checkInteger(call, "totalSteps", options.totalSteps, 1);
     } else {
@@ -78,8 +80,6 @@ export class OneCycleLR extends LRScheduler {
     this.phases = phasesOf(this.totalSteps, share, options.threePhase ?? false);
     const divFactor = checkNumber(call, "divFactor", options.divFactor ?? 25, 0);
     const finalDivFactor = checkNumber(call, "finalDivFactor", options.finalDivFactor ?? 1e4, 0);
-    const groups = optimizer.paramGroups;
-    const top = perGroup(call, "maxLr", maxLr, groups.length);
     groups.forEach((group, i) => {
       group.initialLr = top[i]! / divFactor;
       group.maxLr = top[i]!;
