@@ -2,232 +2,301 @@
 // winograd.inl with respect to the weights. dw = G^T [sum over tiles of (B^T x B) . (A dy A^T)] G: one gemm per point
 // whose reduction runs over the tiles, and one inverse transform at the very end.
 //
-// Channels are the lanes here: a band of rows of tiles is transposed to [pixel][channel] first. The sum over tiles is
-// cut into blocks of whole rows of tiles, about 128 tiles each; tasks own points and output channels.
+// A task owns up to 64 input by 64 output channels of a slice of the tiles, with sums for all points (at most 590 KB).
+// It takes about 32 tiles at a time: transposes their pixels to [pixel][channel], transforms them with channels in the
+// lanes, and adds their products to the sums, so that everything transformed stays in the second-level cache. Slices
+// (16 or fewer, from the sizes alone) end as weights of their own and are added in order.
 #pragma once
 #include "winograd.inl"
 
 namespace xcorr {
 namespace {
 
+// The register tile with rows of a `a_stride` apart.
+template <int kRows, int kVectors>
+[[gnu::noinline]] void outer_tile(int64_t depth, const float* a, int64_t a_stride, const float* b, int64_t b_stride,
+                                  const TileEnd<float>& end) {
+  Simd<float>::V sums[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; v++) sums[m][v] = set1(0.0f);
+  for (int64_t k = 0; k < depth; k++) {
+    Simd<float>::V row[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; v++) row[v] = load(b + v * Simd<float>::lanes);
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; m++) {
+      const auto factor = set1(a[m]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
+    }
+    a += a_stride;
+    b += b_stride;
+  }
+  end_tile<float, kRows, kVectors>(sums, end);
+}
+using OuterTile = void (*)(int64_t, const float*, int64_t, const float*, int64_t, const TileEnd<float>&);
+template <int kRows = Simd<float>::tile_rows>
+OuterTile find_outer_tile(int64_t rows, bool narrow) {
+  if constexpr (kRows > 1)
+    if (rows < kRows) return find_outer_tile<kRows - 1>(rows, narrow);
+  return narrow ? outer_tile<kRows, 1> : outer_tile<kRows, Simd<float>::tile_vectors>;
+}
+
 template <int kTile>
 struct WinogradWeightGrad {
   static constexpr int kPoints = kTile + 2, kSquare = kPoints * kPoints;
   static constexpr int kLanes = Simd<float>::lanes, kColumns = kTileColumns<float>;
+  static constexpr int64_t kBlockTiles = kTile == 4 ? 32 : 72;  // the same memory
+  static constexpr int64_t kSixteens = 4;                       // channels of a task's part
   using V = Simd<float>::V;
+
+  // Tiles that are staged together: a rectangle of one image.
+  struct Piece {
+    int64_t image, row, rows, column, columns;
+    int64_t tiles() const { return rows * columns; }
+  };
+  // One side of the products: the channels of x, or of dy.
+  struct Side {
+    const float* images;
+    int64_t image_channels, group_channels, height, width, pad_h, pad_w;
+    Split parts;  // of a group's channels, in sixteens
+    int64_t first(int64_t part) const { return parts.start(part) * 16; }
+    int64_t count(int64_t part) const { return smaller(parts.size(part) * 16, group_channels - first(part)); }
+    int64_t most() const { return parts.size(0) * 16; }
+  };
+  // A task's memory.
+  struct Own {
+    float *sums, *x, *dy, *staged, *zeros, *bias;
+  };
 
   const Runtime& runtime;
   const ConvSizes& s;
-  const float *x, *dy;
   float *dw, *dbias;
-  int64_t channels, outputs;              // of one group
-  int64_t tiles_w, bands, bands_a_block;  // a band is one row of tiles of one image
-  int64_t chunk_first = 0, chunk_bands = 0;
-  Split rows;        // panels of input channels
-  int64_t k_panels;  // of output channels
-  int64_t v_point, m_point, u_point;
-  float *v = nullptr, *m = nullptr, *u = nullptr, *bias_sums = nullptr;
+  Side x, dy;
+  Split piece_rows, piece_columns;  // of the tiles of an image
+  Split blocks;                     // of the pieces
+  Split slices;                     // of the blocks
+  int64_t block_tiles;              // of the largest block
+  int64_t x_point, dy_point, sums_point;
+  float *slice_dw = nullptr, *slice_dbias = nullptr;  // what the slices add up to
   bool failed = false;
 
   WinogradWeightGrad(const ConvSizes& sizes, const Runtime& runtime_, void* const* operands)
       : runtime(runtime_), s(sizes) {
-    x = static_cast<const float*>(operands[0]);
-    dy = static_cast<const float*>(operands[1]);
     dw = static_cast<float*>(operands[2]);
     dbias = static_cast<float*>(operands[3]);
-    channels = s.in_channels / s.groups;
-    outputs = s.out_channels / s.groups;
-    tiles_w = ceil_div(s.out[2], kTile);
-    bands = s.batch * ceil_div(s.out[1], kTile);
-    bands_a_block = larger(1, 128 / tiles_w);
-    rows = row_panels<float>(channels);
-    k_panels = ceil_div(outputs, kColumns);
+    const int64_t channels = s.in_channels / s.groups, outputs = s.out_channels / s.groups;
+    x = {static_cast<const float*>(operands[0]),         s.in_channels, channels, s.in[1], s.in[2], s.pad[1], s.pad[2],
+         split_evenly(ceil_div(channels, 16), kSixteens)};
+    dy = {static_cast<const float*>(operands[1]),        s.out_channels, outputs, s.out[1], s.out[2], 0, 0,
+          split_evenly(ceil_div(outputs, 16), kSixteens)};
+    piece_columns = split_evenly(ceil_div(s.out[2], kTile), 16);
+    piece_rows = split_evenly(ceil_div(s.out[1], kTile), larger(1, kBlockTiles / piece_columns.size(0)));
+    const int64_t piece_tiles = piece_rows.size(0) * piece_columns.size(0);
+    blocks = split_evenly(s.batch * piece_rows.parts * piece_columns.parts, larger(1, kBlockTiles / piece_tiles));
+    slices = {blocks.parts,
+              smaller(ceil_div(blocks.parts, 4), ceil_div(16, s.groups * x.parts.parts * dy.parts.parts))};
+    block_tiles = blocks.size(0) * piece_tiles;
+    // Padded, so that points do not share cache sets.
+    x_point = block_tiles * x.most() + 16;
+    dy_point = block_tiles * dy.most() + 16;
+    sums_point = x.most() * dy.most() + 16;
   }
 
-  int64_t k_count(int64_t panel) const { return smaller(kColumns, outputs - panel * kColumns); }
-
-  // Rows [top, top + height) of `count` adjacent channels as [pixel][lanes], as far as they exist.
-  struct Staged {
-    int64_t top, bottom, width;
-    const float* pixels;
-    [[gnu::always_inline]] inline V at(int64_t row, int64_t column) const {
-      if (row < top || row >= bottom || uint64_t(column) >= uint64_t(width)) return set1(0.0f);
-      return load(pixels + ((row - top) * width + column) * kLanes);
-    }
-  };
-  Staged stage(const float* from, int64_t height, int64_t width, int64_t top, int64_t rows_wanted, int64_t count,
-               float* to) const {
-    const int64_t first = larger(top, 0), last = larger(first, smaller(top + rows_wanted, height));
-    transpose_matrix<float>(from + first * width, height * width, count, (last - first) * width, to, kLanes, kLanes);
-    return {first, last, width, to};
+  Piece piece(int64_t i) const {
+    const int64_t row = i / piece_columns.parts % piece_rows.parts, column = i % piece_columns.parts;
+    return {i / piece_columns.parts / piece_rows.parts, piece_rows.start(row), piece_rows.size(row),
+            piece_columns.start(column), piece_columns.size(column)};
   }
-  float* staging(int64_t height, int64_t width) {
-    float* const to = static_cast<float*>(runtime.scratch(4, (height * width * kLanes + 1) * int64_t(sizeof(float))));
-    failed = failed || !to;
-    return to;
+  // Pixels of a piece's side: kTile (forward's kPoints) a tile.
+  int64_t staged_floats() const {
+    return ((piece_rows.size(0) * kTile + 2) + 1) * (piece_columns.size(0) * kTile + 2) * kLanes;
   }
 
-  // B^T x B of one band and panel of channels, as [point][panel][tile][rows].
-  void transform_x(int64_t group, int64_t band, int64_t panel) {
-    const int64_t bands_an_image = bands / s.batch, image = band / bands_an_image, count = rows.size(panel);
-    const int64_t top = band % bands_an_image * kTile - s.pad[1];
-    float* const staged = staging(kPoints, s.in[2]);
-    if (!staged) return;
-    for (int64_t r = 0; r < count; r += kLanes) {
-      const int n = int(smaller(kLanes, count - r));
-      const float* const from = x + ((image * s.groups + group) * channels + rows.start(panel) + r) * s.in[1] * s.in[2];
-      const Staged pixels = stage(from, s.in[1], s.in[2], top, kPoints, n, staged);
-      float* to = v + rows.start(panel) * chunk_bands * tiles_w + (band - chunk_first) * tiles_w * count + r;
-      for (int64_t tile = 0; tile < tiles_w; tile++, to += count) {
-        const int64_t left = tile * kTile - s.pad[2];
-        V half[kPoints][kPoints];
-#pragma GCC unroll 6
-        for (int j = 0; j < kPoints; j++) {
-          V d[kPoints];
-#pragma GCC unroll 6
-          for (int i = 0; i < kPoints; i++) d[i] = pixels.at(top + i, left + j);
-          Transform<kTile>::input(d);
-#pragma GCC unroll 6
-          for (int i = 0; i < kPoints; i++) half[i][j] = d[i];
-        }
-#pragma GCC unroll 6
-        for (int i = 0; i < kPoints; i++) {
-          Transform<kTile>::input(half[i]);
-#pragma GCC unroll 6
-          for (int j = 0; j < kPoints; j++) {
-            if (n == kLanes)
-              store(to + (i * kPoints + j) * v_point, half[i][j]);
-            else
-              store_partial(to + (i * kPoints + j) * v_point, half[i][j], n);
-          }
-        }
-      }
-    }
-  }
-
-  // A dy A^T of one band and panel of output channels, as [point][panel][tile][columns]; sums for the bias.
-  void transform_dy(int64_t group, int64_t band, int64_t panel) {
-    const int64_t bands_an_image = bands / s.batch, image = band / bands_an_image;
-    const int64_t count = k_count(panel), width = panel_width<float>(count);
-    const int64_t top = band % bands_an_image * kTile;
-    float* const staged = staging(kTile, s.out[2]);
-    if (!staged) return;
-    for (int64_t r = 0; r < width; r += kLanes) {
-      const float* const from =
-          dy + ((image * s.groups + group) * outputs + panel * kColumns + r) * s.out[1] * s.out[2];
-      const Staged pixels = stage(from, s.out[1], s.out[2], top, kTile, larger(0, smaller(kLanes, count - r)), staged);
-      if (dbias) {
+  // B^T x B, or A dy A^T, of one piece's tiles and a part of the channels, as [point][tile][channels]. Sums of the
+  // pixels to `bias`, if given.
+  template <int kReach>
+  void transform(const Side& side, int64_t group, int64_t part, const Piece& p, const Own& own, float* to,
+                 int64_t point, float* bias) const {
+    const int64_t width = side.most(), plane = side.height * side.width, count = side.count(part);
+    const int64_t top = p.row * kTile - side.pad_h, left = p.column * kTile - side.pad_w;
+    const int64_t first_row = smaller(larger(top, 0), side.height), first_column = smaller(larger(left, 0), side.width);
+    const int64_t rows = larger(0, smaller(top + (p.rows - 1) * kTile + kReach, side.height) - first_row);
+    const int64_t columns = larger(0, smaller(left + (p.columns - 1) * kTile + kReach, side.width) - first_column);
+    const float* const image =
+        side.images + (p.image * side.image_channels + group * side.group_channels + side.first(part)) * plane +
+        first_row * side.width + first_column;
+    for (int64_t c = 0; c < width; c += kLanes) {
+      const int64_t there = larger(0, smaller(kLanes, count - c));
+      if (columns == side.width)
+        transpose_matrix<float>(image + c * plane, plane, there, rows * columns, own.staged, kLanes, kLanes);
+      else
+        for (int64_t r = 0; r < rows; r++)
+          transpose_matrix<float>(image + c * plane + r * side.width, plane, there, columns,
+                                  own.staged + r * columns * kLanes, kLanes, kLanes);
+      if (bias) {
         V sum = set1(0.0f);
-        for (int64_t p = 0; p < (pixels.bottom - pixels.top) * s.out[2]; p++) sum = sum + load(staged + p * kLanes);
-        store(bias_sums + ((band * s.groups + group) * k_panels + panel) * kColumns + r, sum);
+        for (int64_t i = 0; i < rows * columns; i++) sum = sum + load(own.staged + i * kLanes);
+        store(bias + c, load(bias + c) + sum);
       }
-      float* to = m + panel * kColumns * chunk_bands * tiles_w + (band - chunk_first) * tiles_w * width + r;
-      for (int64_t tile = 0; tile < tiles_w; tile++, to += width) {
-        V half[kPoints][kTile];
-#pragma GCC unroll 4
-        for (int j = 0; j < kTile; j++) {
-          V d[kTile], column[kPoints];
-#pragma GCC unroll 4
-          for (int i = 0; i < kTile; i++) d[i] = pixels.at(top + i, tile * kTile + j);
-          Transform<kTile>::output_adjoint(d, column);
-#pragma GCC unroll 6
-          for (int i = 0; i < kPoints; i++) half[i][j] = column[i];
+      float* tile = to + c;
+      for (int64_t row = 0; row < p.rows; row++) {
+        const float* pixels[kReach];
+        for (int i = 0; i < kReach; i++) {
+          const int64_t at = top + row * kTile + i - first_row;
+          pixels[i] = uint64_t(at) < uint64_t(rows) ? own.staged + at * columns * kLanes : own.zeros;
         }
-#pragma GCC unroll 6
-        for (int i = 0; i < kPoints; i++) {
-          V row[kPoints];
-          Transform<kTile>::output_adjoint(half[i], row);
-#pragma GCC unroll 6
-          for (int j = 0; j < kPoints; j++) store(to + (i * kPoints + j) * m_point, row[j]);
-        }
+        for (int64_t column = 0; column < p.columns; column++, tile += width)
+          transform_tile<kReach>(pixels, left + column * kTile - first_column, columns, tile, point);
       }
     }
   }
-
-  // u[point][panel][channel][columns] += this chunk's blocks.
-  void multiply(int64_t point, int64_t panel, int64_t c_from, int64_t c_to) const {
-    const int64_t count = k_count(panel), width = panel_width<float>(count), tiles = chunk_bands * tiles_w;
-    for (int64_t band = chunk_first; band < chunk_first + chunk_bands; band += bands_a_block) {
-      const int64_t tile = (band - chunk_first) * tiles_w;
-      const int64_t depth = smaller(bands_a_block, chunk_first + chunk_bands - band) * tiles_w;
-      const float* const b = m + point * m_point + panel * kColumns * tiles + tile * width;
-      for (int64_t k = c_from; k < c_to; k++) {
-        float* const to = u + point * u_point + (panel * channels + rows.start(k)) * kColumns;
-        find_packed_tile<float>(rows.size(k), count)(
-            depth, v + point * v_point + rows.start(k) * tiles + tile * rows.size(k), b, width,
-            {to, kColumns, width, band > 0 ? to : nullptr, kColumns});
+  template <int kReach>
+  [[gnu::always_inline]] static inline void transform_tile(const float* const (&pixels)[kReach], int64_t from,
+                                                           int64_t columns, float* to, int64_t point) {
+    V half[kPoints][kReach];
+#pragma GCC unroll 6
+    for (int j = 0; j < kReach; j++) {
+      V d[kReach];
+      if (uint64_t(from + j) < uint64_t(columns)) {
+#pragma GCC unroll 6
+        for (int i = 0; i < kReach; i++) d[i] = load(pixels[i] + (from + j) * kLanes);
+      } else {
+#pragma GCC unroll 6
+        for (int i = 0; i < kReach; i++) d[i] = set1(0.0f);
       }
+      V column[kPoints];
+      one_dimension(d, column);
+#pragma GCC unroll 6
+      for (int i = 0; i < kPoints; i++) half[i][j] = column[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < kPoints; i++) {
+      V row[kPoints];
+      one_dimension(half[i], row);
+#pragma GCC unroll 6
+      for (int j = 0; j < kPoints; j++) store(to + (i * kPoints + j) * point, row[j]);
     }
   }
+  [[gnu::always_inline]] static inline void one_dimension(const V (&d)[kPoints], V (&to)[kPoints]) {
+#pragma GCC unroll 6
+    for (int i = 0; i < kPoints; i++) to[i] = d[i];
+    Transform<kTile>::input(to);
+  }
+  [[gnu::always_inline]] static inline void one_dimension(const V (&y)[kTile], V (&to)[kPoints]) {
+    Transform<kTile>::output_adjoint(y, to);
+  }
 
-  // G^T u G of `count` channels and a panel of output channels to dw.
-  void transform_dw(int64_t group, int64_t panel, int64_t channel, int64_t count) const {
-    alignas(64) float taps[16 * 9 * kColumns];
-    const int64_t width = panel_width<float>(k_count(panel));
-    for (int64_t c = 0; c < count; c++)
-      for (int64_t r = 0; r < width; r += kLanes) {
-        const float* const from = u + (panel * channels + channel + c) * kColumns + r;
-        V half[3][kPoints];
-        for (int j = 0; j < kPoints; j++) {
-          V column[kPoints], g[3];
-          for (int i = 0; i < kPoints; i++) column[i] = load(from + (i * kPoints + j) * u_point);
-          Transform<kTile>::filter_adjoint(column, g);
-          for (int i = 0; i < 3; i++) half[i][j] = g[i];
-        }
-        for (int i = 0; i < 3; i++) {
-          V g[3];
-          Transform<kTile>::filter_adjoint(half[i], g);
-          for (int j = 0; j < 3; j++) store(taps + ((c * 3 + i) * 3 + j) * kColumns + r, g[j]);
+  // sums[point][channel][outputs] += the products of a block's tiles.
+  void multiply(const Own& own, int64_t tiles, int64_t channels, bool first) const {
+    const Split rows = row_panels<float>(channels);
+    const int64_t a_stride = x.most(), b_stride = dy.most();
+    for (int64_t point = 0; point < kSquare; point++)
+      for (int64_t k = 0; k < b_stride; k += kColumns) {
+        const int64_t width = smaller(kColumns, b_stride - k);
+        for (int64_t r = 0; r < rows.parts; r++) {
+          float* const to = own.sums + point * sums_point + rows.start(r) * b_stride + k;
+          find_outer_tile(rows.size(r), width <= kLanes)(tiles, own.x + point * x_point + rows.start(r), a_stride,
+                                                         own.dy + point * dy_point + k, b_stride,
+                                                         {to, b_stride, width, first ? nullptr : to, b_stride});
         }
       }
-    transpose_matrix<float>(taps, kColumns, count * 9, k_count(panel),
-                            dw + (group * outputs + panel * kColumns) * channels * 9 + channel * 9, channels * 9,
-                            count * 9);
+  }
+
+  // G^T sums G to the slice's dw.
+  void finish(const Own& own, int64_t group, int64_t channel, int64_t channels, int64_t output, int64_t outputs,
+              float* to) const {
+    constexpr int64_t kAtOnce = 16;
+    alignas(64) float taps[kAtOnce * 9 * kColumns];
+    const int64_t stride = dy.most(), filter = x.group_channels * 9;
+    for (int64_t k = 0; k < outputs; k += kColumns)
+      for (int64_t c = 0; c < channels; c += kAtOnce) {
+        const int64_t count = smaller(kAtOnce, channels - c);
+        for (int64_t i = 0; i < count; i++)
+          for (int64_t r = 0; r < smaller(kColumns, stride - k); r += kLanes) {
+            const float* const from = own.sums + (c + i) * stride + k + r;
+            V half[3][kPoints];
+            for (int j = 0; j < kPoints; j++) {
+              V column[kPoints], g[3];
+              for (int p = 0; p < kPoints; p++) column[p] = load(from + (p * kPoints + j) * sums_point);
+              Transform<kTile>::filter_adjoint(column, g);
+              for (int p = 0; p < 3; p++) half[p][j] = g[p];
+            }
+            for (int p = 0; p < 3; p++) {
+              V g[3];
+              Transform<kTile>::filter_adjoint(half[p], g);
+              for (int j = 0; j < 3; j++) store(taps + ((i * 3 + p) * 3 + j) * kColumns + r, g[j]);
+            }
+          }
+        transpose_matrix<float>(taps, kColumns, count * 9, smaller(kColumns, outputs - k),
+                                to + (group * dy.group_channels + output + k) * filter + (channel + c) * 9, filter,
+                                count * 9);
+      }
+  }
+
+  void task(int64_t index) {
+    const int64_t x_part = index % x.parts.parts, dy_part = index / x.parts.parts % dy.parts.parts;
+    const int64_t rest = index / x.parts.parts / dy.parts.parts, group = rest % s.groups, slice = rest / s.groups;
+    const int64_t staged = staged_floats(), zeros = (piece_columns.size(0) * kTile + 2) * kLanes;
+    float* const memory = static_cast<float*>(runtime.scratch(
+        4, (kSquare * (sums_point + x_point + dy_point) + staged + zeros + dy.most()) * int64_t(sizeof(float))));
+    if (!memory) {
+      failed = true;
+      return;
+    }
+    Own own;
+    own.sums = memory;
+    own.x = own.sums + kSquare * sums_point;
+    own.dy = own.x + kSquare * x_point;
+    own.staged = own.dy + kSquare * dy_point;
+    own.zeros = own.staged + staged;
+    own.bias = own.zeros + zeros;
+    for (int64_t i = 0; i < zeros + dy.most(); i++) own.zeros[i] = 0;
+    const bool biased = dbias && x_part == 0;
+    for (int64_t block = slices.start(slice); block < slices.start(slice) + slices.size(slice); block++) {
+      int64_t tiles = 0;
+      for (int64_t i = blocks.start(block); i < blocks.start(block) + blocks.size(block); i++) {
+        const Piece p = piece(i);
+        transform<kPoints>(x, group, x_part, p, own, own.x + tiles * x.most(), x_point, nullptr);
+        transform<kTile>(dy, group, dy_part, p, own, own.dy + tiles * dy.most(), dy_point, biased ? own.bias : nullptr);
+        tiles += p.tiles();
+      }
+      multiply(own, tiles, x.count(x_part), block == slices.start(slice));
+    }
+    finish(own, group, x.first(x_part), x.count(x_part), dy.first(dy_part), dy.count(dy_part),
+           slice_dw + slice * conv_w(s).high);
+    for (int64_t k = 0; biased && k < dy.count(dy_part); k++)
+      slice_dbias[slice * s.out_channels + group * dy.group_channels + dy.first(dy_part) + k] = own.bias[k];
   }
 
   int64_t run() {
-    const int64_t a_band = kSquare * tiles_w * (channels + k_panels * kColumns) * int64_t(sizeof(float));
-    const int64_t blocks = larger(1, (12 << 20) / (a_band * bands_a_block));
-    const int64_t most = smaller(bands, blocks * bands_a_block);
-    v_point = most * tiles_w * channels + 48;
-    m_point = most * tiles_w * k_panels * kColumns + 16;
-    u_point = k_panels * kColumns * channels + 16;
-    v = static_cast<float*>(runtime.scratch(0, kSquare * v_point * int64_t(sizeof(float))));
-    m = static_cast<float*>(runtime.scratch(1, kSquare * m_point * int64_t(sizeof(float))));
-    u = static_cast<float*>(runtime.scratch(2, kSquare * u_point * int64_t(sizeof(float))));
-    bias_sums =
-        static_cast<float*>(runtime.scratch(3, bands * s.groups * k_panels * kColumns * int64_t(sizeof(float))));
-    if (!v || !m || !u || !bias_sums) return kOutOfMemory;
-    for (int64_t group = 0; group < s.groups; group++) {
-      for (chunk_first = 0; chunk_first < bands; chunk_first += most) {
-        chunk_bands = smaller(most, bands - chunk_first);
-        const int64_t panels = rows.parts + k_panels;
-        run_tasks(runtime, panels * chunk_bands, [&](int64_t i) {
-          const int64_t panel = i / chunk_bands, band = chunk_first + i % chunk_bands;
-          if (panel < rows.parts)
-            transform_x(group, band, panel);
-          else
-            transform_dy(group, band, panel - rows.parts);
-        });
-        const int64_t parts = ceil_div(rows.parts, 10);
-        run_tasks(runtime, kSquare * k_panels * parts, [&](int64_t i) {
-          const int64_t first = i % parts * 10;
-          multiply(i / parts / k_panels, i / parts % k_panels, first, smaller(first + 10, rows.parts));
-        });
+    const int64_t weights = conv_w(s).high;
+    slice_dw = dw;
+    slice_dbias = dbias;
+    if (slices.parts > 1) {
+      slice_dw =
+          static_cast<float*>(runtime.scratch(0, slices.parts * (weights + s.out_channels) * int64_t(sizeof(float))));
+      if (!slice_dw) return kOutOfMemory;
+      if (dbias) slice_dbias = slice_dw + slices.parts * weights;
+    }
+    run_tasks(runtime, slices.parts * s.groups * x.parts.parts * dy.parts.parts, [this](int64_t i) { task(i); });
+    if (failed) return kOutOfMemory;
+    if (slices.parts == 1) return kOk;
+    add_slices(slice_dw, weights, dw);
+    if (dbias) add_slices(slice_dbias, s.out_channels, dbias);
+    return kOk;
+  }
+  void add_slices(const float* from, int64_t count, float* to) const {
+    run_ranges(runtime, count, slices.parts, kLanes, [=, this](int64_t first, int64_t end) {
+      for (int64_t i = first; i < end; i += kLanes) {
+        const int n = int(smaller(kLanes, end - i));
+        V sum = load_partial(from + i, n);
+        for (int64_t slice = 1; slice < slices.parts; slice++) sum = sum + load_partial(from + slice * count + i, n);
+        store_partial(to + i, sum, n);
       }
-      const int64_t parts = ceil_div(channels, 16);
-      run_tasks(runtime, k_panels * parts, [&](int64_t i) {
-        const int64_t c = i % parts * 16;
-        transform_dw(group, i / parts, c, smaller(16, channels - c));
-      });
-    }
-    for (int64_t k = 0; dbias && k < s.out_channels; k++) {
-      float sum = 0;
-      const int64_t at = k / outputs * k_panels * kColumns + k % outputs;
-      for (int64_t band = 0; band < bands; band++) sum += bias_sums[band * s.groups * k_panels * kColumns + at];
-      dbias[k] = sum;
-    }
-    return failed ? int64_t(kOutOfMemory) : int64_t(kOk);
+    });
   }
 };
 
