@@ -14,8 +14,8 @@ const writes = Object.fromEntries(
   kernelNames.map((name) => [name, kernels[name][2].map((o) => /^[>=]/.test(o) || inOut.has(o))]),
 ) as Record<KernelName, boolean[]>;
 
-/** Whether a kernel writes its operand `i`. */
-function operandWritten(kernel: KernelName, i: number): boolean {
+/** Whether a kernel writes its operand `i`. @internal */
+export function operandWritten(kernel: KernelName, i: number): boolean {
   return writes[kernel][i] === true;
 }
 

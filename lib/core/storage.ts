@@ -2,6 +2,25 @@ import type { DType, TypedArray } from "./dtype.js";
 import { BackendError, DisposedError } from "./errors.js";
 import { acquire, type Block, own, release } from "./memory.js";
 import { adopt } from "./scope.js";
+import type { Shape } from "./shape.js";
+
+/** Whether new memory is only imagined; see `imagined`. */
+let imagining = false;
+
+/**
+ * Runs `work` for its kernel calls alone, which a recorder notes and nobody runs: memory that only kernels would fill is
+ * never taken. What JavaScript fills itself (constants) takes memory at its first touch. Nothing is given back meanwhile,
+ * so that what was noted stays as it is.
+ */
+export function imagined<T>(work: () => T): T {
+  const before = imagining;
+  imagining = true;
+  try {
+    return work();
+  } finally {
+    imagining = before;
+  }
+}
 
 /**
  * The memory of a tensor and of all its views, with the version counter that in-place operations raise.
@@ -9,6 +28,8 @@ import { adopt } from "./scope.js";
  */
 export class Storage {
   #block: Block | null;
+  /** The size of memory that is only imagined; -1 once it is there, or gone. */
+  #imaginedBytes = -1;
   /** Raised by every in-place change through any view; saved tensors compare it when backward reads them. */
   version = 0;
   /** backward() counts the gradients in flight that use this memory, to give it back after the last. */
@@ -19,18 +40,34 @@ export class Storage {
   surviving = false;
   /** Outlives every scope. */
   kept = false;
+  /** Imagined memory that recorded kernel calls would have written, or a recording's input: it has no values. */
+  valueless = false;
 
   constructor(bytes: number, foreign?: Block) {
     if (foreign !== undefined) {
       this.#block = foreign;
       own(foreign, this);
+      return;
+    }
+    if (imagining) {
+      this.#block = null;
+      this.#imaginedBytes = bytes;
     } else {
       this.#block = acquire(bytes, this);
-      adopt(this);
     }
+    adopt(this);
   }
 
   get block(): Block {
+    if (this.#block === null && this.#imaginedBytes >= 0) {
+      if (this.valueless) {
+        throw new BackendError(
+          "this tensor has no values: the calls that compute it are only being recorded (nn.optimizeForInference)",
+        );
+      }
+      this.#block = acquire(this.#imaginedBytes, this);
+      this.#imaginedBytes = -1;
+    }
     if (this.#block === null) {
       throw new DisposedError(
         "this tensor's memory was given back by dispose() or the end of a scope; return it from the scope, keep() it, " +
@@ -41,7 +78,24 @@ export class Storage {
   }
 
   get disposed(): boolean {
-    return this.#block === null;
+    return this.#block === null && this.#imaginedBytes < 0;
+  }
+
+  /** Whether the memory is only imagined. */
+  get imagined(): boolean {
+    return this.#imaginedBytes >= 0;
+  }
+
+  /** The size of memory that is only imagined, in bytes. */
+  get imaginedBytes(): number {
+    return Math.max(0, this.#imaginedBytes);
+  }
+
+  /** Notes what the memory was made for, for reports. */
+  label(shape: Shape, dtype: DType): void {
+    if (this.#block === null) return;
+    this.#block.shape = shape;
+    this.#block.dtype = dtype;
   }
 
   /** All of the memory as elements of `dtype`. Never leaves the library: users get copies. */
@@ -58,6 +112,8 @@ export class Storage {
 
   /** Gives the memory back to the pool. Using any tensor over it afterwards raises DisposedError. */
   dispose(): void {
+    if (imagining) return;
+    this.#imaginedBytes = -1;
     if (this.#block === null) return;
     release(this.#block, this);
     this.#block = null;

@@ -223,9 +223,7 @@ function copyStrided(from: TypedArray, shape: Shape, strides: readonly number[],
 /** A new contiguous tensor over uninitialised memory, for an op that writes all of it. */
 export function empty<D extends DType>(shape: Shape, dtype: D): Tensor<D> {
   const storage = new Storage(numel(shape) * bytesPerElement(dtype));
-  const { block } = storage;
-  block.shape = shape;
-  block.dtype = dtype;
+  storage.label(shape, dtype);
   return new Tensor(dtype, shape, contiguousStrides(shape), 0, storage);
 }
 

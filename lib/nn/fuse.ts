@@ -54,31 +54,58 @@ export function fuseConvBn<C extends AnyConv | AnyConvTranspose>(
           padding: (conv as AnyConv).padding,
           paddingMode: (conv as AnyConv).paddingMode,
         });
-  const scale = values(norm.weight) ?? new Float64Array(outChannels).fill(1);
-  const shift = values(norm.bias) ?? new Float64Array(outChannels);
-  const mean = values(runningMean)!;
-  const variance = values(runningVar)!;
-  const bias = values(conv.bias) ?? new Float64Array(outChannels);
-  const s = scale.map((value, o) => value / Math.sqrt(variance[o]! + norm.eps));
-  const weight = values(conv.weight)!;
   const taps = kernelSize.reduce((n, size) => n * size, 1);
   // Weights are [out, in / groups, taps]; transposed [in, out / groups, taps], whose rows belong to in's group.
   const columns = conv.weight.shape[1]!;
-  for (let i = 0; i < weight.length; i++) {
+  const transposedOutput = (i: number): number => {
     const row = Math.floor(i / (columns * taps));
-    const column = Math.floor(i / taps) % columns;
-    const out = turned >= 0 ? Math.floor((row * groups) / inChannels) * columns + column : row;
-    weight[i]! *= s[out]!;
-  }
-  write(fused.weight, weight);
-  write(
-    fused.bias!,
-    bias.map((b, o) => (b - mean[o]!) * s[o]! + shift[o]!),
-  );
+    return Math.floor((row * groups) / inChannels) * columns + (Math.floor(i / taps) % columns);
+  };
+  const output = turned >= 0 ? transposedOutput : (i: number): number => Math.floor(i / (columns * taps));
+  const constants = { weight: norm.weight, bias: norm.bias, mean: runningMean, variance: runningVar, eps: norm.eps };
+  foldNorm(conv.weight, conv.bias, constants, output, fused.weight, fused.bias!);
   if (!conv.weight.requiresGrad) fused.weight.requiresGrad_(false);
   if (conv.bias !== null && !conv.bias.requiresGrad) fused.bias!.requiresGrad_(false);
   fused.eval();
   return fused as C;
+}
+
+/** What a batch norm computes in evaluation: (x - mean) / sqrt(variance + eps) * weight + bias per channel. */
+export interface NormConstants {
+  readonly weight: Tensor | null;
+  readonly bias: Tensor | null;
+  readonly mean: Tensor;
+  readonly variance: Tensor;
+  readonly eps: number;
+}
+
+/**
+ * @internal Writes weight and bias of a convolution that has a batch norm in it, computed in float64. `output(i)` is the
+ * output channel that element i of the weight belongs to; the tensors written are new and contiguous.
+ */
+export function foldNorm(
+  weight: Tensor,
+  bias: Tensor | null,
+  norm: NormConstants,
+  output: (i: number) => number,
+  foldedWeight: Tensor,
+  foldedBias: Tensor,
+): void {
+  const channels = foldedBias.numel();
+  const scale = values(norm.weight) ?? new Float64Array(channels).fill(1);
+  const shift = values(norm.bias) ?? new Float64Array(channels);
+  const mean = values(norm.mean)!;
+  const variance = values(norm.variance)!;
+  const before = values(bias) ?? new Float64Array(channels);
+  const s = scale.map((value, o) => value / Math.sqrt(variance[o]! + norm.eps));
+  write(
+    foldedWeight,
+    values(weight)!.map((value, i) => value * s[output(i)]!),
+  );
+  write(
+    foldedBias,
+    before.map((b, o) => (b - mean[o]!) * s[o]! + shift[o]!),
+  );
 }
 
 /** The values in float64, row-major. */

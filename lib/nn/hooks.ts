@@ -42,6 +42,11 @@ export class ModuleHooks {
     this.#module = module;
   }
 
+  /** Whether there is any. */
+  get active(): boolean {
+    return this.#installed;
+  }
+
   add<K extends keyof Hooks>(kind: K, hook: Hooks[K] extends Set<infer H> ? H : never): HookHandle {
     if (typeof hook !== "function") throw new ArgumentError(`a module hook must be a function, got ${describe(hook)}`);
     const set = this.#hooks[kind] as Set<unknown>;

@@ -27,6 +27,7 @@ export * as init from "./init.js";
 export * from "./instance_norm.js";
 export * from "./layer_norm.js";
 export * from "./linear.js";
+export { OptimizedModule, optimizeForInference } from "./inference/optimize.js";
 export { LocalResponseNorm, type LocalResponseNormOptions } from "./local_response_norm.js";
 export * from "./loss.js";
 export * from "./lp_pool.js";

@@ -259,6 +259,11 @@ export abstract class Module {
     return this.#withHooks().add("backward", hook);
   }
 
+  /** Whether hooks are called with `forward`. @internal */
+  get hooked(): boolean {
+    return this.#hooks?.active === true;
+  }
+
   #withHooks(): ModuleHooks {
     this.#hooks ??= new ModuleHooks(this);
     return this.#hooks;
