@@ -10,7 +10,7 @@
  * Requests that come together are computed together, off the main thread: the event loop stays free.
  */
 import { createServer } from "node:http";
-import { data, io, serve, softmax, tensor, XcorrError } from "xcorr";
+import { data, io, nn, serve, softmax, tensor, XcorrError } from "xcorr";
 import { known } from "./support/models.js";
 import { machine, readFlags } from "./support/run.js";
 
@@ -40,7 +40,7 @@ if (classCount === undefined) {
 const model = make(classCount);
 model.loadStateDict(weights);
 model.eval();
-const predict = serve.microBatch(model, { maxBatch: 32, maxDelay: 2 });
+const predict = serve.microBatch(nn.optimizeForInference(model), { maxBatch: 32, maxDelay: 2 });
 const names = flags.classes === "" ? null : flags.classes.split(",");
 const normalize = data.normalize(mean, deviation);
 const [channels, height, width] = size;

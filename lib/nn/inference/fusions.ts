@@ -10,7 +10,8 @@ import type { NormConstants } from "../fuse.js";
  * Rewrites the kernel calls of an inference so that a convolution does in its own pass what follows it: a batch norm goes
  * into its weight and bias; a sum with another tensor and a relu or relu6 go into its epilogue,
  * y = activation(conv + bias + residual). Batch norms that have no convolution before them take sums and activations as
- * well, matrix products activations. The merged call stands where the later one stood.
+ * well, matrix products activations; a result that is only copied is written where it is copied to (operations in place
+ * compute beside and copy). The merged call stands where the later one stood.
  */
 
 /** Gives weight and bias of the convolution that has a batch norm in it. */
@@ -69,6 +70,7 @@ class Fusion {
 
   run(): KernelCall[] {
     for (let i = 0; i < this.#calls.length; i++) {
+      if (this.#calls[i]!.kernel === "copy") this.#mergeCopy(i, this.#calls[i]!);
       const call = this.#calls[i]!;
       if (call.kernel === "batch_norm_inference") this.#mergeNorm(i, call);
       else if (call.kernel === "binary" && call.sizes[0] === add) this.#mergeSum(i, call);
@@ -77,10 +79,26 @@ class Fusion {
     return this.#calls.filter((call) => call !== null);
   }
 
+  /** A whole result copied elsewhere and read by nobody else. */
+  #mergeCopy(i: number, call: KernelCall): void {
+    const [x, y] = call.operands as [Tensor, Tensor];
+    const p = this.#producer(x, i, false);
+    if (p === null || x.dtype !== y.dtype || !y.isContiguous() || y.numel() !== x.numel()) return;
+    const producer = this.#calls[p]!;
+    const inputs = producer.operands.slice(0, -1);
+    // Element by element a kernel may write over what it reads.
+    const elementwise =
+      (producer.kernel === "unary" || producer.kernel === "binary") &&
+      inputs.every((t) => t!.isContiguous() && t!.numel() === y.numel());
+    if (!elementwise && inputs.some((t) => t?.storage === y.storage)) return;
+    if (elementwise && inputs.some((t) => t!.storage === y.storage && t!.offset !== y.offset)) return;
+    this.#merge(p, i, { ...producer, operands: [...inputs, y] });
+  }
+
   /** batch_norm_inference(conv(x)) becomes a convolution with other weights, which takes over residual and activation. */
   #mergeNorm(i: number, call: KernelCall): void {
     const [x, weight, bias, residual, mean, variance, y] = call.operands as [Tensor, ...(Tensor | null)[]];
-    const p = this.#host(x, i, false);
+    const p = this.#host(x, i, call.operands.at(-1)!, true);
     const host = p === null ? null : this.#calls[p]!;
     if (host === null || host.kernel !== "conv") return;
     const [from, w, b] = host.operands;
@@ -110,8 +128,8 @@ class Fusion {
       [b, a],
     ] as const) {
       if (other.storage === y.storage) continue; // a residual may not be the output
-      const p = this.#host(own, i, own.storage === y.storage);
-      if (p === null || hosts[this.#calls[p]!.kernel as HostKernel].residual === null) continue;
+      const p = this.#host(own, i, y, true);
+      if (p === null) continue;
       if (best === null || p > best.p) best = { p, other };
     }
     if (best === null) return;
@@ -128,7 +146,7 @@ class Fusion {
     const { op, p0, p1 } = decodeSizes("unary", call.sizes);
     const activation = op === reluCode ? "relu" : op === clampCode && p0 === 0 && p1 === 6 ? ("relu6" as const) : null;
     if (activation === null) return;
-    const p = this.#host(x, i, x.storage === y.storage);
+    const p = this.#host(x, i, y, false);
     if (p === null) return;
     const host = this.#calls[p]!;
     const operands = [...host.operands];
@@ -136,37 +154,58 @@ class Fusion {
     this.#merge(p, i, { ...withActivation(host, activationCodes.indexOf(activation)), operands });
   }
 
+  /** Puts `merged` in the place of call i and of call p, whose reads and writes happen at i from now on. */
   #merge(p: number, i: number, merged: KernelCall): void {
+    const { kernel, operands } = this.#calls[p]!;
+    const between = this.#uses.get(operands.at(-1)!.storage)!; // what p handed to i
+    between.reads.splice(between.reads.indexOf(i), 1);
+    operands.forEach((t, k) => {
+      const uses = t === null ? undefined : this.#uses.get(t.storage);
+      if (uses === undefined) return;
+      if (operandWritten(kernel, k)) uses.writes.splice(uses.writes.indexOf(p), 1);
+      else uses.reads.splice(uses.reads.indexOf(p), 1, i);
+    });
     this.#calls[p] = null;
     this.#calls[i] = merged;
   }
 
   /**
-   * The position of the call that computes `t` for call i alone and can take more into its pass: it has no activation
-   * and no residual yet, nobody else reads what it writes, and what it reads is still the same at i. `inPlace`: call i
-   * writes its result over t.
+   * The position of a producer of `t` (see below) that can take more into its pass, for call i that writes `y`: it has no
+   * activation yet, and if it is to be `bare` no residual.
    */
-  #host(t: Tensor, i: number, inPlace: boolean): number | null {
+  #host(t: Tensor, i: number, y: Tensor, bare: boolean): number | null {
+    const p = this.#producer(t, i, t.storage === y.storage);
+    const call = p === null ? null : this.#calls[p]!;
+    if (call === null || !(call.kernel in hosts)) return null;
+    const { activation, residual } = hosts[call.kernel as HostKernel];
+    if (call.sizes[activation] !== none) return null;
+    if (bare && (residual === null || call.operands[residual] !== null)) return null;
+    if (call.kernel === "gemm" && decodeSizes("gemm", call.sizes).accumulate !== 0) return null;
+    return call.operands.slice(0, -1).some((read) => read?.storage === y.storage) ? null : p;
+  }
+
+  /**
+   * The position of the call that computes `t` as its only output and for call i alone: nobody else reads what it writes,
+   * and what it reads is still the same when i begins. `inPlace`: call i writes its result over t.
+   */
+  #producer(t: Tensor, i: number, inPlace: boolean): number | null {
     const { writes, reads } = this.#uses.get(t.storage)!;
     const p = writes[0];
-    if (p === undefined || p >= i) return null;
-    const host = this.#calls[p];
-    if (!host || !(host.kernel in hosts)) return null;
-    const { activation, residual } = hosts[host.kernel as HostKernel];
-    const y = host.operands.at(-1)!;
-    if (host.sizes[activation] !== none || (residual !== null && host.operands[residual] !== null)) return null;
-    if (host.kernel === "gemm" && decodeSizes("gemm", host.sizes).accumulate !== 0) return null;
-    if (y.storage !== t.storage || y.dtype !== t.dtype || !t.isContiguous()) return null;
+    const call = p === undefined || p >= i ? null : this.#calls[p];
+    if (!call || call.operands.some((_, k) => operandWritten(call.kernel, k) !== (k === call.operands.length - 1)))
+      return null;
+    const y = call.operands.at(-1)!;
+    if (y.storage !== t.storage || y.dtype !== t.dtype || !t.isContiguous() || !y.isContiguous()) return null;
     if (t.offset !== y.offset || t.numel() !== y.numel()) return null;
     if (inPlace) {
       if (writes[1] !== i || reads.some((at) => at < i)) return null;
     } else if (writes.length !== 1 || reads.length !== 1 || this.#kept.has(t.storage)) {
       return null;
     }
-    const moved = host.operands.slice(0, -1).every((read) => {
-      return read === null || !this.#uses.get(read.storage)?.writes.some((at) => at > p && at <= i);
+    const same = call.operands.slice(0, -1).every((read) => {
+      return read === null || !this.#uses.get(read.storage)?.writes.some((at) => at > p! && at < i);
     });
-    return moved ? p : null;
+    return same ? p! : null;
   }
 
   #isConstant(storage: Storage): boolean {

@@ -17,7 +17,7 @@ import { Plan } from "./plan.js";
 import { rebuilt, tensorsOf } from "./results.js";
 
 /** Plans kept per model, one for each kind of inputs; the one not used for the longest is forgotten. */
-const planLimit = 16;
+const planLimit = 64;
 
 /** A tensor as it was when a plan was made from its values. */
 interface Witness {
@@ -83,7 +83,7 @@ export class OptimizedModule<M extends Module = Module> extends Module {
         return rebuilt(result, plan.run(ready)) as ReturnType<M["forward"]>;
       } finally {
         ready.forEach((t, i) => {
-          if (t !== tensors[i]) t.dispose();
+          if (t !== tensors[i] && !plan.returnsInput) t.dispose();
         });
       }
     });

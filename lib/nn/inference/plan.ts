@@ -63,6 +63,11 @@ export class Plan {
     this.#results = results.map(operand);
   }
 
+  /** Whether a result shows an input's memory. */
+  get returnsInput(): boolean {
+    return this.#results.some(({ place }) => place.kind === "input");
+  }
+
   /** Computes the results from contiguous inputs of the recorded shapes. */
   run(inputs: readonly Tensor[]): Tensor[] {
     const outputs = this.#outputs.map((storage) => new Storage(storage.imaginedBytes));
