@@ -1,6 +1,7 @@
 #include "threads.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
 #if defined(__linux__)
@@ -26,9 +27,10 @@ namespace {
 // The pool is never destroyed (no destructor here does anything): at process exit its threads sleep or are in the
 // middle of a task, and both must stay valid. The addon is linked with -z nodelete for the same reason.
 
-// How long a thread looks for work, or a caller for its helpers, before it sleeps: longer than the gap between two
-// kernels of one training step, shorter than anything a neighbour on the same core would notice.
-constexpr int64_t kSpinNanoseconds = 30000;
+// How long a thread looks for work, or a caller for its helpers, before it sleeps: a few times what waking it costs
+// (50 us under a hypervisor), which is also longer than the serial stretches of a training step. A worker that looks
+// for work yields to whoever else wants its processor; a caller does not, as its helpers are about to leave.
+constexpr int64_t kSpinNanoseconds = 200000;
 
 // One word decides who takes part: the number of the job (so that a worker takes part once), whether it is open, and
 // how many workers are inside. A worker enters by a compare-and-swap on an open gate, hence after publication of the
@@ -36,11 +38,20 @@ constexpr int64_t kSpinNanoseconds = 30000;
 constexpr uint32_t kInside = 0xffff, kOpen = 1u << 16, kJob = 1u << 17;
 std::atomic<uint32_t> gate{0};
 
+// Every thread has a share of the tasks, neighbours in the order of their numbers and the same ones in every job of as
+// many tasks: what a thread wrote in one kernel is still in its cache when the next kernel reads it, and two threads
+// rarely write to one cache line. Its owner takes from the front; who has nothing left takes from the end of another's.
+// A share is [begin, end) in the halves of one word, in units of `unit` tasks, so that taking is one compare-and-swap.
+struct alignas(64) Share {
+  std::atomic<uint64_t> range;
+};
+Share share[kMostThreads];
+
 struct {
-  int64_t tasks;
+  int64_t tasks, unit;
   void (*task)(void*, int64_t);
   void* state;
-  alignas(64) std::atomic<int64_t> next;
+  int shares;
 } job;
 
 std::atomic<bool> busy{false};  // the pool works for some caller
@@ -70,7 +81,7 @@ int64_t nanoseconds() {
 
 // Whether condition() came true while spinning. With more threads than CPUs spinning only delays the one waited for.
 template <class Condition>
-bool spin_until(Condition condition) {
+bool spin_until(Condition condition, bool yields) {
   if (condition()) return true;
   static const int cpus = available_parallelism();
   if (wanted.load(std::memory_order_relaxed) > cpus) return false;
@@ -80,20 +91,36 @@ bool spin_until(Condition condition) {
       pause_briefly();
       if (condition()) return true;
     }
+    if (yields) sched_yield();
   } while (nanoseconds() < end);
   return false;
 }
 
 thread_local bool inside = false;  // this thread is in the middle of a task: what it calls is no caller of its own
 
+// The first unit of a share, or the last if it is another's; -1 if none is left.
+int64_t take(std::atomic<uint64_t>& range, bool own) {
+  uint64_t seen = range.load(std::memory_order_relaxed);
+  for (;;) {
+    const uint32_t begin = (uint32_t)seen, end = (uint32_t)(seen >> 32);
+    if (begin >= end) return -1;
+    const uint64_t rest = own ? seen + 1 : seen - (uint64_t(1) << 32);
+    if (range.compare_exchange_weak(seen, rest, std::memory_order_relaxed)) return own ? begin : end - 1;
+  }
+}
+
 // Takes tasks until none is left, or until `stop()`, asked before each.
 template <class Stop>
-void work(Stop stop) {
+void work(int own, Stop stop) {
   inside = true;
-  while (!stop()) {
-    const int64_t index = job.next.fetch_add(1, std::memory_order_relaxed);
-    if (index >= job.tasks) break;
-    job.task(job.state, index);
+  for (int tried = 0; tried < job.shares && !stop();) {
+    const int64_t unit = take(share[(own + tried) % job.shares].range, tried == 0);
+    if (unit < 0) {
+      tried++;
+      continue;
+    }
+    const int64_t first = unit * job.unit, left = job.tasks - first;
+    for (int64_t i = 0; i < (left < job.unit ? left : job.unit); i++) job.task(job.state, first + i);
   }
   inside = false;
 }
@@ -134,7 +161,7 @@ void* worker(void* argument) {
 #endif
   uint32_t last_job = ~0u;
   for (;;) {
-    const bool open = spin_until([&] { return is_new(gate.load(std::memory_order_relaxed), last_job); });
+    const bool open = spin_until([&] { return is_new(gate.load(std::memory_order_relaxed), last_job); }, true);
     if (!open) {
       pthread_mutex_lock(&mutex);
       sleepers.fetch_add(1, std::memory_order_seq_cst);
@@ -151,7 +178,7 @@ void* worker(void* argument) {
       pthread_mutex_unlock(&mutex);
     }
     if (!dismissed(number) && enter(&last_job)) {
-      work([number] { return displaced(number); });
+      work(number + 1, [number] { return displaced(number); });
       leave();
     }
   }
@@ -211,7 +238,7 @@ void open_gate(int64_t tasks, int workers) {
 void close_gate() {
   gate.fetch_and(~kOpen, std::memory_order_seq_cst);
   const auto all_left = [] { return (gate.load(std::memory_order_seq_cst) & kInside) == 0; };
-  if (spin_until(all_left)) return;
+  if (spin_until(all_left, false)) return;
   pthread_mutex_lock(&mutex);
   caller_sleeps.store(true, std::memory_order_seq_cst);
   while (!all_left()) pthread_cond_wait(&workers_left, &mutex);
@@ -236,9 +263,14 @@ void parallel(int64_t tasks, void (*task)(void* state, int64_t index), void* sta
   job.tasks = tasks;
   job.task = task;
   job.state = state;
-  job.next.store(0, std::memory_order_relaxed);
+  job.unit = tasks / (int64_t(1) << 31) + 1;
+  const int64_t units = (tasks + job.unit - 1) / job.unit;
+  job.shares = units < threads ? (int)units : threads;
+  for (int64_t i = 0; i < job.shares; i++)
+    share[i].range.store(uint64_t(units * (i + 1) / job.shares) << 32 | uint64_t(units * i / job.shares),
+                         std::memory_order_relaxed);
   open_gate(tasks, workers);
-  work([] { return false; });
+  work(0, [] { return false; });
   close_gate();
   busy.store(false, std::memory_order_release);
 }
