@@ -11,7 +11,8 @@
 //     5. conv_image_lanes.inl: 24 images or more, rows of less than 24 outputs, 4 <= K <= 64, two to 32 taps, small
 //        images; the input gradient with stride 1.
 //     6. conv_few_channels.inl: K <= 64, C <= 32, more than one tap.
-//     7. conv_direct.inl: anything; the input gradient by phases of the stride.
+//     7. conv_pointwise.inl: one tap, stride 1, no padding, images of 16 pixels or more.
+//     8. conv_direct.inl: anything; the input gradient by phases of the stride.
 //   conv_weight_grad
 //     1. depthwise.inl: as above.
 //     2. winograd_weight_grad.inl, F(3x3, 4x4), then F(3x3, 2x2): as above, C and K >= 16.
@@ -22,6 +23,7 @@
 #include "conv_direct.inl"
 #include "conv_few_channels.inl"
 #include "conv_image_lanes.inl"
+#include "conv_pointwise.inl"
 #include "conv_weight_grad.inl"
 #include "conv_weight_grad_few_outputs.inl"
 #include "depthwise.inl"
@@ -58,6 +60,7 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
   }
   if (image_lanes_fit(correlation)) return ImageLanes<T>(runtime, correlation).execute();
   if (few_channels_fit(correlation)) return FewChannels<T>(runtime, correlation).execute();
+  if (pointwise_fits(correlation)) return pointwise_run(correlation, runtime);
   return direct_run(correlation, runtime);
 }
 
@@ -70,6 +73,7 @@ int64_t phased_input_grad(const ConvSizes& s, const Runtime& runtime, void* cons
       for (phase[2] = 0; phase[2] < smaller(s.stride[2], s.in[2]); phase[2]++) {
         const Correlation<T> correlation = input_grad_correlation<T>(s, operands, phase);
         const int64_t status = few_channels_fit(correlation) ? FewChannels<T>(runtime, correlation).execute()
+                               : pointwise_fits(correlation) ? pointwise_run(correlation, runtime)
                                                              : direct_run(correlation, runtime);
         if (status != kOk) return status;
       }

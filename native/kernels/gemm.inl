@@ -3,11 +3,9 @@
 // Ways, chosen from the sizes alone, first match:
 //   1. dot       at most 4 rows (or columns) whose reduction is contiguous in both operands: fully connected layers at
 //                small batch. Reads the big operand once, sums in 16 virtual lanes.
-//   2. blocks    everything else: tasks of rows x 384 columns, b packed by the task in panels as wide as a register
-//   tile
-//                (or used where it lies if it serves two panels of rows or fewer), a packed once for all tasks.
+//   2. product.inl: everything else.
 #pragma once
-#include "transpose.inl"
+#include "product.inl"
 
 namespace xcorr {
 namespace {
@@ -79,192 +77,76 @@ void dot(const Gemm<T>& g, int64_t from, int64_t to) {
   }
 }
 
-// ---- blocks ----
-
-// Rows [first, first + rows) of op(a) and depth [k0, k0 + depth) as [depth][rows].
 template <class T>
-void pack_a_panel(const Gemm<T>& g, int64_t first, int64_t rows, int64_t k0, int64_t depth, T* to) {
-  if (g.trans_a)
-    copy_rows<T>(g.a + k0 * g.m + first, g.m, depth, rows, to, rows, rows);
-  else
-    transpose_matrix<T>(g.a + first * g.k + k0, g.k, rows, depth, to, rows, rows);
-}
-
-// Columns [first, first + columns) of op(b) and depth [k0, k0 + depth) as [depth][width], 0 beyond the columns.
-template <class T>
-void pack_b_panel(const Gemm<T>& g, int64_t first, int64_t columns, int64_t k0, int64_t depth, T* to, int64_t width) {
-  if (g.trans_b)
-    transpose_matrix<T>(g.b + first * g.k + k0, g.k, columns, depth, to, width, width);
-  else
-    copy_rows<T>(g.b + k0 * g.n + first, g.n, depth, columns, to, width, width);
-}
-
-template <class T>
-XCORR_INLINE int64_t panel_width(int64_t columns) {
-  return columns <= Simd<T>::lanes ? Simd<T>::lanes : kTileColumns<T>;
-}
-
-// c[row panels from..to][columns first..] for the whole depth. packed_a holds all of a, or null: then panels are packed
-// here, into `own`, which has room for one panel of a and then for the block of b.
-template <class T>
-void gemm_block(const Gemm<T>& g, const T* packed_a, int64_t panel_from, int64_t panel_to, int64_t first,
-                int64_t columns, T* own) {
-  const Split panels = row_panels<T>(g.m), blocks = depth_blocks(g.k);
-  const int64_t tiles = ceil_div(columns, kTileColumns<T>);
-  const bool pack_b = g.trans_b || panel_to - panel_from > 2;
-  T* const own_b = own + Simd<T>::tile_rows * blocks.size(0);
-  for (int64_t block = 0; block < blocks.parts; block++) {
-    const int64_t k0 = blocks.start(block), depth = blocks.size(block);
-    const bool last = block == blocks.parts - 1;
-    for (int64_t tile = 0; tile < tiles; tile++) {
-      const int64_t column = tile * kTileColumns<T>, width = smaller(kTileColumns<T>, columns - column);
-      if (pack_b || panel_width<T>(width) != width)
-        pack_b_panel<T>(g, first + column, width, k0, depth, own_b + column * depth, panel_width<T>(width));
-    }
-    for (int64_t panel = panel_from; panel < panel_to; panel++) {
-      const int64_t row = panels.start(panel), rows = panels.size(panel);
-      const T* a = own;
-      if (packed_a)
-        a = packed_a + g.m * k0 + row * depth;
-      else
-        pack_a_panel<T>(g, row, rows, k0, depth, own);
-      for (int64_t tile = 0; tile < tiles; tile++) {
-        const int64_t column = tile * kTileColumns<T>, width = smaller(kTileColumns<T>, columns - column);
-        const bool packed = pack_b || panel_width<T>(width) != width;
-        T* const c = g.c + row * g.n + first + column;
-        const TileEnd<T> end = {c,
-                                g.n,
-                                width,
-                                g.accumulate || block > 0 ? c : nullptr,
-                                g.n,
-                                last && g.row_bias ? g.row_bias + row : nullptr,
-                                last && g.column_bias ? g.column_bias + first + column : nullptr,
-                                nullptr,
-                                last ? g.activation : int64_t(activation::none)};
-        find_packed_tile<T>(rows, width)(depth, a, packed ? own_b + column * depth : g.b + k0 * g.n + first + column,
-                                         packed ? panel_width<T>(width) : g.n, end);
-      }
-    }
-  }
-}
-
-template <class T>
-struct GemmTasks {
+struct DotTasks {
   const GemmSizes* sizes;
-  const Runtime* runtime;
-  Gemm<T> first;       // matrix 0 of the batch
-  T* packed_a;         // shared, or null
-  Split row_parts;     // of the row panels
-  Split column_parts;  // of blocks of tile columns
-  bool dot;
-  bool failed;
+  Gemm<T> first;  // matrix 0 of the batch
+  Split parts;    // of the columns
 };
 
 template <class T>
-Gemm<T> matrix_of(const GemmTasks<T>& tasks, int64_t i) {
+void dot_task(void* state, int64_t index) {
+  auto& tasks = *static_cast<DotTasks<T>*>(state);
+  const int64_t part = index % tasks.parts.parts, matrix = index / tasks.parts.parts;
   Gemm<T> g = tasks.first;
-  g.a += i * tasks.sizes->a_batch_stride;
-  g.b += i * tasks.sizes->b_batch_stride;
-  g.c += i * g.m * g.n;
-  return g;
-}
-
-template <class T>
-void gemm_task(void* state, int64_t index) {
-  auto& tasks = *static_cast<GemmTasks<T>*>(state);
-  const int64_t column_part = index % tasks.column_parts.parts;
-  index /= tasks.column_parts.parts;
-  const int64_t row_part = index % tasks.row_parts.parts;
-  const Gemm<T> g = matrix_of(tasks, index / tasks.row_parts.parts);
-  if (tasks.dot) {
-    const int64_t from = tasks.column_parts.start(column_part);
-    return dot<T>(g, from, from + tasks.column_parts.size(column_part));
-  }
-  const int64_t from = tasks.column_parts.start(column_part) * kTileColumns<T>;
-  const int64_t columns = smaller(tasks.column_parts.size(column_part) * kTileColumns<T>, g.n - from);
-  const int64_t depth = depth_blocks(g.k).size(0);
-  T* const own = static_cast<T*>(tasks.runtime->scratch(
-      4, (Simd<T>::tile_rows + round_up(columns, kTileColumns<T>)) * depth * int64_t(sizeof(T))));
-  if (!own) {
-    tasks.failed = true;
-    return;
-  }
-  const int64_t panel = tasks.row_parts.start(row_part);
-  gemm_block<T>(g, tasks.packed_a, panel, panel + tasks.row_parts.size(row_part), from, columns, own);
-}
-
-template <class T>
-void pack_a_task(void* state, int64_t panel) {
-  auto& tasks = *static_cast<GemmTasks<T>*>(state);
-  const Gemm<T>& g = tasks.first;
-  const Split panels = row_panels<T>(g.m), blocks = depth_blocks(g.k);
-  for (int64_t block = 0; block < blocks.parts; block++)
-    pack_a_panel<T>(g, panels.start(panel), panels.size(panel), blocks.start(block), blocks.size(block),
-                    tasks.packed_a + g.m * blocks.start(block) + panels.start(panel) * blocks.size(block));
-}
-
-// Runs the tasks on the pool if they are worth waking it (about 2 million operations), else here.
-XCORR_INLINE void run_tasks(const Runtime& runtime, bool worth, int64_t count, void (*task)(void*, int64_t),
-                            void* state) {
-  if (worth && count > 1)
-    runtime.parallel(count, task, state);
-  else
-    for (int64_t i = 0; i < count; i++) task(state, i);
+  g.a += matrix * tasks.sizes->a_batch_stride;
+  g.b += matrix * tasks.sizes->b_batch_stride;
+  g.c += matrix * g.m * g.n;
+  dot<T>(g, tasks.parts.start(part), tasks.parts.start(part) + tasks.parts.size(part));
 }
 
 template <class T>
 int64_t gemm(const GemmSizes& s, const Runtime& runtime, void* const* operands) {
-  const T* const bias = static_cast<const T*>(operands[2]);
-  GemmTasks<T> tasks = {};
-  tasks.sizes = &s;
-  tasks.runtime = &runtime;
-  Gemm<T>& g = tasks.first;
-  GemmSizes swapped = s;
-  g = {s.m,
-       s.n,
-       s.k,
-       s.trans_a != 0,
-       s.trans_b != 0,
-       static_cast<const T*>(operands[0]),
-       static_cast<const T*>(operands[1]),
-       s.bias_per == 1 ? bias : nullptr,
-       s.bias_per == 2 ? bias : nullptr,
-       static_cast<T*>(operands[3]),
-       s.accumulate != 0,
-       s.activation};
   if (s.batch == 0 || s.m == 0 || s.n == 0) return kOk;
+  const T* const bias = static_cast<const T*>(operands[2]);
+  Gemm<T> g = {s.m,
+               s.n,
+               s.k,
+               s.trans_a != 0,
+               s.trans_b != 0,
+               static_cast<const T*>(operands[0]),
+               static_cast<const T*>(operands[1]),
+               s.bias_per == 1 ? bias : nullptr,
+               s.bias_per == 2 ? bias : nullptr,
+               static_cast<T*>(operands[3]),
+               s.accumulate != 0,
+               s.activation};
+  GemmSizes sizes = s;
   // A column is its own transpose: c^T = b^T a^T reads a in rows.
   if (s.n == 1 && s.m > 1) {
-    swapped.a_batch_stride = s.b_batch_stride;
-    swapped.b_batch_stride = s.a_batch_stride;
-    tasks.sizes = &swapped;
+    sizes.a_batch_stride = s.b_batch_stride;
+    sizes.b_batch_stride = s.a_batch_stride;
     g = {1, s.m, s.k, false, !g.trans_a, g.b, g.a, g.column_bias, g.row_bias, g.c, g.accumulate, g.activation};
   }
   if (g.m == 1) g.trans_a = false;
   if (g.n == 1) g.trans_b = true;
-  const double work = 2.0 * double(s.batch) * double(g.m) * double(g.n) * double(g.k);
-  const bool worth = work > 1e6;
-  if (g.m <= 4 && g.n >= 1 && !g.trans_a && g.trans_b) {
-    tasks.dot = true;
-    tasks.row_parts = {1, 1};
-    tasks.column_parts = {g.n, larger(1, smaller(g.n / 4, int64_t(work / double(s.batch) / 250e3)))};
-  } else {
-    const Split panels = row_panels<T>(g.m);
-    const int64_t tiles = ceil_div(g.n, kTileColumns<T>);
-    // About 384 columns a task; fewer, and rows split too, while there are less than 16 tasks of 250,000 operations.
-    const int64_t wanted = larger(1, smaller(ceil_div(16, s.batch), int64_t(work / double(s.batch) / 250e3)));
-    const int64_t columns = smaller(tiles, larger(ceil_div(g.n, 384), smaller(wanted, ceil_div(g.n, 96))));
-    tasks.column_parts = {tiles, columns};
-    tasks.row_parts = {panels.parts, larger(1, smaller(ceil_div(wanted, columns), panels.parts / 2))};
-    const int64_t bytes = g.m * g.k * int64_t(sizeof(T));
-    if ((s.batch == 1 || tasks.sizes->a_batch_stride == 0) && s.batch * tiles > 2 && bytes <= (64 << 20)) {
-      tasks.packed_a = static_cast<T*>(runtime.scratch(0, bytes));
-      if (!tasks.packed_a) return kOutOfMemory;
-      run_tasks(runtime, bytes > 65536, panels.parts, pack_a_task<T>, &tasks);
-    }
+  if (g.m <= 4 && !g.trans_a && g.trans_b) {
+    const double work = 2.0 * double(g.m) * double(g.n) * double(g.k);
+    DotTasks<T> tasks = {&sizes, g, {g.n, larger(1, smaller(g.n / 4, int64_t(work / 250e3)))}};
+    run_tasks(runtime, work * double(s.batch) > 1e6, s.batch * tasks.parts.parts, dot_task<T>, &tasks);
+    return kOk;
   }
-  run_tasks(runtime, worth, s.batch * tasks.row_parts.parts * tasks.column_parts.parts, gemm_task<T>, &tasks);
-  return tasks.failed ? int64_t(kOutOfMemory) : int64_t(kOk);
+  Product<T> p = {};
+  p.batch = s.batch;
+  p.m = g.m;
+  p.n = p.image = g.n;
+  p.k = g.k;
+  p.a = g.a;
+  p.a_row = g.trans_a ? 1 : g.k;
+  p.a_term = g.trans_a ? g.m : 1;
+  p.a_batch = sizes.a_batch_stride;
+  p.b = g.b;
+  p.b_term = g.trans_b ? g.k : g.n;
+  p.b_batch = sizes.b_batch_stride;
+  p.trans_b = g.trans_b;
+  p.c = g.c;
+  p.c_row = g.n;
+  p.c_batch = g.m * g.n;
+  p.row_bias = g.row_bias;
+  p.column_bias = g.column_bias;
+  p.residual = g.accumulate ? g.c : nullptr;
+  p.activation = g.activation;
+  return run_product<T>(p, runtime);
 }
 
 }  // namespace

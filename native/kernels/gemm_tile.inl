@@ -10,7 +10,7 @@ namespace xcorr {
 namespace {
 
 template <class T>
-constexpr int kTileColumns = Simd<T>::tile_vectors * Simd<T>::lanes;
+constexpr int kTileColumns = Simd<T>::tile_vectors* Simd<T>::lanes;
 
 // `count` things in `parts` parts whose sizes differ by at most one, the larger ones first.
 struct Split {
@@ -48,6 +48,16 @@ struct TileEnd {
   const T* column_bias = nullptr;
   const T* residual = nullptr;  // laid out as c, or null
   int64_t activation = activation::none;
+};
+
+// What a caller needs next, prefetched into the second-level cache while a tile is computed: every two terms the line
+// at `line`, `step` elements apart, and one of rows `jump` elements apart that have `lines` lines each.
+template <class T>
+struct Ahead {
+  const T* line = nullptr;
+  int64_t step = 0;
+  const T* row = nullptr;
+  int64_t lines = 1, jump = 0;
 };
 
 template <class T>
@@ -122,28 +132,73 @@ XCORR_INLINE void end_tile(const typename Simd<T>::V (&sums)[kRows][kVectors], c
   finish_tile<T>(spilled, kVectors * Simd<T>::lanes, kRows, end);
 }
 
-// a packed as [depth][rows]; row k of b at b + k * b_stride.
-template <class T, int kRows, int kVectors>
-[[gnu::noinline]] void packed_tile(int64_t depth, const T* a, const T* b, int64_t b_stride, const TileEnd<T>& end) {
+// One term; kCopy: b's row goes to `copy` as well.
+template <class T, int kRows, int kVectors, bool kCopy>
+XCORR_INLINE void packed_term(typename Simd<T>::V (&sums)[kRows][kVectors], const T* a, const T* b, T* copy) {
+  typename Simd<T>::V row[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; v++) {
+    row[v] = load(b + v * Simd<T>::lanes);
+    if (kCopy) store(copy + v * Simd<T>::lanes, row[v]);
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; m++) {
+    const auto factor = set1(a[m]);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
+  }
+}
+
+// Two terms at a time, prefetching.
+template <class T, int kRows, int kVectors, bool kAhead, bool kCopy>
+XCORR_INLINE void packed_terms(int64_t depth, const T* a, const T* b, int64_t b_stride, T* copy, const Ahead<T>& ahead,
+                               const TileEnd<T>& end) {
+  constexpr int64_t kWidth = kVectors * Simd<T>::lanes, kLine = 64 / sizeof(T);
   typename Simd<T>::V sums[kRows][kVectors];
 #pragma GCC unroll 16
   for (int m = 0; m < kRows; m++)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; v++) sums[m][v] = splat<T>(0);
-  for (int64_t k = 0; k < depth; k++) {
-    typename Simd<T>::V row[kVectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; v++) row[v] = load(b + v * Simd<T>::lanes);
-#pragma GCC unroll 16
-    for (int m = 0; m < kRows; m++) {
-      const auto factor = set1(a[m]);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
+  const T* line = ahead.line ? ahead.line : a;
+  const T* row = ahead.row ? ahead.row : a;
+  const int64_t step = ahead.step, lines = ahead.lines, jump = ahead.jump - lines * kLine;
+  int64_t left = lines, k = depth;
+  for (; k >= 2; k -= 2) {
+    if (kAhead) {
+      __builtin_prefetch(line, 0, 2);
+      __builtin_prefetch(row, 0, 2);
+      line += step;
+      row += kLine;
+      if (--left == 0) {
+        left = lines;
+        row += jump;
+      }
     }
-    a += kRows;
-    b += b_stride;
+    packed_term<T, kRows, kVectors, kCopy>(sums, a, b, copy);
+    packed_term<T, kRows, kVectors, kCopy>(sums, a + kRows, b + b_stride, kCopy ? copy + kWidth : copy);
+    a += 2 * kRows;
+    b += 2 * b_stride;
+    if (kCopy) copy += 2 * kWidth;
   }
+  if (k > 0) packed_term<T, kRows, kVectors, kCopy>(sums, a, b, copy);
   end_tile<T, kRows, kVectors>(sums, end);
+}
+
+// a packed as [depth][rows]; row k of b at b + k * b_stride.
+template <class T, int kRows, int kVectors>
+[[gnu::noinline]] void packed_tile(int64_t depth, const T* a, const T* b, int64_t b_stride, const TileEnd<T>& end) {
+  packed_terms<T, kRows, kVectors, false, false>(depth, a, b, b_stride, nullptr, {}, end);
+}
+template <class T, int kRows, int kVectors>
+[[gnu::noinline]] void prefetching_tile(int64_t depth, const T* a, const T* b, int64_t b_stride, const Ahead<T>& ahead,
+                                        const TileEnd<T>& end) {
+  packed_terms<T, kRows, kVectors, true, false>(depth, a, b, b_stride, nullptr, ahead, end);
+}
+// Writes b as [depth][width] to `copy`: the first row panel of a product packs b as it goes by.
+template <class T, int kRows>
+[[gnu::noinline]] void copying_tile(int64_t depth, const T* a, const T* b, int64_t b_stride, T* copy,
+                                    const Ahead<T>& ahead, const TileEnd<T>& end) {
+  packed_terms<T, kRows, Simd<T>::tile_vectors, true, true>(depth, a, b, b_stride, copy, ahead, end);
 }
 
 // The same with row k of b at b + offset[k].
@@ -244,6 +299,20 @@ struct Tiles {
     if constexpr (kRows > 1)
       if (rows < kRows) return find_packed<kRows - 1>(rows, narrow);
     return narrow ? packed_tile<T, kRows, 1> : packed_tile<T, kRows, Simd<T>::tile_vectors>;
+  }
+  using Prefetching = void (*)(int64_t, const T*, const T*, int64_t, const Ahead<T>&, const TileEnd<T>&);
+  template <int kRows>
+  static Prefetching find_prefetching(int64_t rows, bool narrow) {
+    if constexpr (kRows > 1)
+      if (rows < kRows) return find_prefetching<kRows - 1>(rows, narrow);
+    return narrow ? prefetching_tile<T, kRows, 1> : prefetching_tile<T, kRows, Simd<T>::tile_vectors>;
+  }
+  using Copying = void (*)(int64_t, const T*, const T*, int64_t, T*, const Ahead<T>&, const TileEnd<T>&);
+  template <int kRows>
+  static Copying find_copying(int64_t rows) {
+    if constexpr (kRows > 1)
+      if (rows < kRows) return find_copying<kRows - 1>(rows);
+    return copying_tile<T, kRows>;
   }
   using Offset = void (*)(int64_t, const T*, const T*, const int64_t*, const TileEnd<T>&);
   template <int kRows>

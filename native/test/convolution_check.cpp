@@ -181,7 +181,7 @@ void check_gemm(const std::vector<std::string>& targets) {
   s.batch = chance(0.7) ? 1 : random_in(0, 4);
   s.m = random_in(chance(0.05) ? 0 : 1, chance(0.3) ? 5 : most);
   s.n = random_in(chance(0.05) ? 0 : 1, chance(0.3) ? 5 : most);
-  s.k = random_in(chance(0.05) ? 0 : 1, chance(0.2) ? 900 : most);
+  s.k = random_in(chance(0.05) ? 0 : 1, most < 500 && chance(0.1) ? 3000 : chance(0.2) ? 900 : most);
   s.trans_a = chance(0.5);
   s.trans_b = chance(0.5);
   s.accumulate = chance(0.3);
@@ -260,6 +260,18 @@ ConvSizes random_conv() {
     s.out[d] = (s.in[d] + s.pad[d] + after - reach) / s.stride[d] + 1;
   }
   s.activation = random_in(0, 2);
+  if (chance(0.08)) {  // one tap, many channels, pixels of several images in a register tile
+    const int64_t deep = random_in(1, 1400), few = random_in(1, 70);
+    const bool many_in = chance(0.5);
+    s.groups = chance(0.8) ? 1 : 2;
+    s.in_channels = s.groups * (many_in ? deep : few);
+    s.out_channels = s.groups * (many_in ? few : deep);
+    for (int d = 0; d < kSpatial; d++) {
+      s.kernel[d] = s.stride[d] = s.dilation[d] = 1;
+      s.pad[d] = 0;
+      s.in[d] = s.out[d] = d == 0 ? 1 : random_in(1, 9);
+    }
+  }
   return s;
 }
 

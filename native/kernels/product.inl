@@ -1,0 +1,316 @@
+// The blocked product behind gemm and the convolutions with one tap:
+//   c[m][n] = activation(sum over k of a[m][k] * b[k][n] [+ bias] [+ residual]).
+//
+// Columns may lie in images (column j at j / image * jump + j % image), so that pixels of all images are one row of
+// columns: 49 pixels an image would fill 77 % of two register tiles.
+//
+// Nothing waits for memory that is far away: a task takes its columns of b in chunks that stay in the second-level
+// cache, packed in panels as wide as a register tile by the first panel of rows as it multiplies them; panels of a,
+// packed once for all tasks, come by in order. What comes next, of a and of b, is prefetched by the tiles. Between
+// blocks of the depth the sums stay in a strip of one row panel, so c is written once (depths beyond kProductDepth: the
+// strip is of all rows of the task).
+#pragma once
+#include "product_pack.inl"
+
+namespace xcorr {
+namespace {
+
+// Elements of b that a task keeps at hand (1 MB of float32), and the depth of one pass over them.
+constexpr int64_t kProductBlock = 256 << 10, kProductDepth = 1152;
+// Elements of a that stay in the second-level cache (1 MB of float32) next to small chunks of b.
+constexpr int64_t kNear = 256 << 10;
+// Tiles that are packed together; bytes beyond which an operand is packed by each task for itself.
+constexpr int64_t kPackedTiles = 16, kMostPacked = 64 << 20;
+
+template <class T>
+struct ProductTasks {
+  Product<T> product;
+  const Runtime* runtime;
+  T *packed_a, *packed_b;  // shared by all tasks, or null: each packs what it needs
+  Split row_parts;         // of the row panels
+  Split column_parts;      // of the tiles
+  Split a_parts, b_parts;  // of the row panels and of the tiles, while they are packed for all
+  int64_t chunk_tiles;     // a task takes so many of its tiles at a time
+  int64_t group_blocks;    // and so many blocks of the depth
+  bool failed;
+};
+
+// Rows of b that a later pass reads, handed out in equal shares to the tiles of this pass.
+template <class T>
+struct Prefetch {
+  const T* next = nullptr;
+  int64_t rows = 0, rows_a_tile = 0, lines = 1, stride = 0;
+  Prefetch() = default;
+  Prefetch(const T* first, int64_t rows_, int64_t elements, int64_t stride_, int64_t tiles)
+      : next(first),
+        rows(rows_),
+        rows_a_tile(ceil_div(rows_, tiles)),
+        lines(ceil_div(elements, 64 / sizeof(T))),
+        stride(stride_) {}
+  void share(Ahead<T>& ahead) {
+    if (rows <= 0) return;
+    ahead.row = next;
+    ahead.lines = lines;
+    ahead.jump = stride;
+    next += rows_a_tile * stride;
+    rows -= rows_a_tile;
+  }
+};
+
+// A rectangle of c: a range of row panels, a range of tiles.
+template <class T>
+struct ProductTask {
+  static constexpr int64_t kColumns = kTileColumns<T>, kRows = Simd<T>::tile_rows;
+  const ProductTasks<T>& tasks;
+  Product<T> p;
+  Split panels, blocks;
+  int64_t panel_from, panel_to, first_row, row_count, first_tile, tiles;
+  bool b_as_it_lies;
+  T *own_a, *own_b, *all_sums;
+  TileColumns* columns;
+
+  ProductTask(const ProductTasks<T>& all, int64_t index)
+      : tasks(all), p(all.product), panels(row_panels<T>(p.m)), blocks(depth_blocks(p.k)) {
+    const int64_t row_part = index % all.row_parts.parts;
+    index /= all.row_parts.parts;
+    const int64_t column_part = index % all.column_parts.parts, matrix = index / all.column_parts.parts;
+    p.a += matrix * p.a_batch;
+    p.b += matrix * p.b_batch;
+    p.c += matrix * p.c_batch;
+    if (p.row_bias) p.row_bias += matrix * p.bias_batch;
+    if (p.residual) p.residual += matrix * p.c_batch;
+    panel_from = all.row_parts.start(row_part);
+    panel_to = panel_from + all.row_parts.size(row_part);
+    first_row = panels.start(panel_from);
+    row_count = panels.start(panel_to) - first_row;
+    first_tile = all.column_parts.start(column_part);
+    tiles = all.column_parts.size(column_part);
+    b_as_it_lies = !p.trans_b && !all.packed_b && panel_to - panel_from <= 2;
+  }
+
+  bool regroups() const { return tasks.group_blocks < blocks.parts; }
+  bool allocate() {
+    const int64_t chunk = smaller(tasks.chunk_tiles, tiles) * kColumns;
+    const int64_t a = tasks.packed_a ? 0 : round_up(kRows * blocks.size(0), 64);
+    const int64_t b = tasks.packed_b ? 0 : chunk * tasks.group_blocks * blocks.size(0);
+    const int64_t sums = (regroups() ? row_count : kRows) * chunk;
+    own_a = static_cast<T*>(
+        tasks.runtime->scratch(4, (a + b + sums) * int64_t(sizeof(T)) + tiles * int64_t(sizeof(TileColumns))));
+    own_b = own_a + a;
+    all_sums = own_b + b;
+    columns = reinterpret_cast<TileColumns*>(all_sums + sums);
+    return own_a != nullptr;
+  }
+
+  // The tile's panel of b can be read where it lies.
+  bool regular(int64_t tile) const { return !p.trans_b && columns[tile].whole && columns[tile].count == kColumns; }
+
+  void run() {
+    for (int64_t tile = 0; tile < tiles; tile++) columns[tile] = TileColumns::of(p, first_tile + tile);
+    for (int64_t chunk = 0; chunk < tiles; chunk += tasks.chunk_tiles)
+      for (int64_t group = 0; group < blocks.parts; group += tasks.group_blocks)
+        pass(chunk, smaller(tiles, chunk + tasks.chunk_tiles), group,
+             smaller(blocks.parts, group + tasks.group_blocks));
+  }
+
+  // What the pass after this one reads first.
+  Prefetch<T> after(int64_t chunk_end, int64_t group_end, int64_t calls) const {
+    if (tasks.packed_b || (chunk_end == tiles && group_end == blocks.parts)) return {};
+    int64_t group = group_end, from = chunk_end - tasks.chunk_tiles, to = chunk_end;
+    if (group == blocks.parts) {
+      group = 0;
+      from = chunk_end;
+      to = smaller(tiles, chunk_end + tasks.chunk_tiles);
+    }
+    from = larger(0, from);
+    const int64_t k0 = blocks.start(group),
+                  depth = blocks.start(smaller(blocks.parts, group + tasks.group_blocks)) - k0;
+    const TileColumns& first = columns[from];
+    int64_t count = smaller((to - from) * kColumns, p.n - (first_tile + from) * kColumns);
+    if (p.trans_b) return {p.b + (first_tile + from) * kColumns * p.b_term + k0, count, depth, p.b_term, calls};
+    count = smaller(count, p.image - first.rest);
+    return {p.b + k0 * p.b_term + first.image * p.b_jump + first.rest, depth, count, p.b_term, calls};
+  }
+
+  // Tiles [chunk, chunk_end) for the blocks [group, group_end).
+  void pass(int64_t chunk, int64_t chunk_end, int64_t group, int64_t group_end) {
+    const int64_t group_k = blocks.start(group), width = (chunk_end - chunk) * kColumns;
+    if (!tasks.packed_b)
+      for (int64_t block = group; block < group_end; block++) {
+        const int64_t k0 = blocks.start(block), depth = blocks.size(block);
+        for (int64_t tile = chunk; tile < chunk_end; tile++)
+          if (!regular(tile))
+            pack_b_tiles<T>(p, columns + tile, first_tile + tile, 1, k0, depth,
+                            own_b + (k0 - group_k) * width + (tile - chunk) * kColumns * depth);
+      }
+    Prefetch<T> prefetch =
+        after(chunk_end, group_end, (panel_to - panel_from) * (group_end - group) * (chunk_end - chunk));
+    for (int64_t panel = panel_from; panel < panel_to; panel++) {
+      const int64_t row = panels.start(panel), rows = panels.size(panel);
+      T* const sums = all_sums + (regroups() ? row - first_row : 0) * width;
+      const auto full_tile = Tiles<T>::template find_prefetching<kRows>(rows, false);
+      const auto narrow_tile = Tiles<T>::template find_prefetching<kRows>(rows, true);
+      const auto copying_tile = Tiles<T>::template find_copying<kRows>(rows);
+      for (int64_t block = group; block < group_end; block++) {
+        const int64_t k0 = blocks.start(block), depth = blocks.size(block);
+        const T* a = own_a;
+        const T* next = nullptr;  // what follows a
+        int64_t next_size = 0;
+        if (tasks.packed_a) {
+          a = tasks.packed_a + row * p.k + k0 * rows;
+          const bool next_panel = block == group_end - 1;
+          if (!next_panel || panel + 1 < panel_to) {
+            const int64_t next_block = next_panel ? group : block + 1, next_row = next_panel ? row + rows : row;
+            const int64_t next_rows = next_panel ? panels.size(panel + 1) : rows;
+            next = tasks.packed_a + next_row * p.k + blocks.start(next_block) * next_rows;
+            next_size = next_rows * blocks.size(next_block);
+          }
+        } else {
+          pack_a_panels<T>(p, panel, 1, k0, depth, own_a - row * depth - k0 * rows, depth);
+        }
+        const int64_t share = ceil_div(next_size, chunk_end - chunk);
+        Ahead<T> ahead;
+        ahead.step = next ? ceil_div(2 * share, larger(1, depth)) : 0;
+        for (int64_t tile = chunk; tile < chunk_end; tile++) {
+          T* const sum = sums + (tile - chunk) * rows * kColumns;
+          const TileEnd<T> end = end_of(tile, block, row, sum);
+          ahead.line = next ? next + (tile - chunk) * share : nullptr;
+          prefetch.share(ahead);
+          T* const own = own_b + (k0 - group_k) * width + (tile - chunk) * kColumns * depth;
+          const TileColumns& at = columns[tile];
+          const T* const there = p.b + k0 * p.b_term + at.image * p.b_jump + at.rest;
+          if (tasks.packed_b) {
+            const T* const b = tasks.packed_b + k0 * round_up(p.n, kColumns) + (first_tile + tile) * kColumns * depth;
+            (at.count <= Simd<T>::lanes ? narrow_tile : full_tile)(depth, a, b, panel_width<T>(at.count), ahead, end);
+          } else if (!regular(tile)) {
+            (at.count <= Simd<T>::lanes ? narrow_tile : full_tile)(depth, a, own, panel_width<T>(at.count), ahead, end);
+          } else if (b_as_it_lies) {
+            full_tile(depth, a, there, p.b_term, ahead, end);
+          } else if (panel == panel_from) {
+            copying_tile(depth, a, there, p.b_term, own, ahead, end);
+          } else {
+            full_tile(depth, a, own, kColumns, ahead, end);
+          }
+          if (block == blocks.parts - 1 && !at.whole) finish_parts(at, row, rows, sum);
+        }
+      }
+    }
+  }
+
+  // Where the tile's sums go after this block.
+  XCORR_MEMBER TileEnd<T> end_of(int64_t tile, int64_t block, int64_t row, T* sum) const {
+    const TileColumns& at = columns[tile];
+    TileEnd<T> end = {sum, kColumns, panel_width<T>(at.count), block > 0 ? sum : nullptr, kColumns};
+    if (block < blocks.parts - 1 || !at.whole) return end;
+    end.c = p.c + row * p.c_row + at.image * p.c_jump + at.rest;
+    end.c_stride = p.c_row;
+    end.columns = at.count;
+    end.row_bias = p.row_bias ? p.row_bias + row : nullptr;
+    end.column_bias = p.column_bias ? p.column_bias + at.rest : nullptr;
+    end.residual = p.residual ? p.residual + (end.c - p.c) : nullptr;
+    end.activation = p.activation;
+    if (end.residual && !end.partial && !end.row_bias && !end.column_bias) {
+      end.partial = end.residual;  // the same sum, straight from registers
+      end.partial_stride = p.c_row;
+      end.residual = nullptr;
+    }
+    return end;
+  }
+
+  // Sums of a tile that lies in several images go to their places.
+  void finish_parts(const TileColumns& at, int64_t row, int64_t rows, const T* sum) const {
+    at.each(p.image, [&](int64_t j, int64_t n, int64_t rest, int64_t length) {
+      T* const c = p.c + row * p.c_row + n * p.c_jump + rest;
+      finish_tile<T>(sum + j, kColumns, rows,
+                     {c, p.c_row, length, nullptr, 0, p.row_bias ? p.row_bias + row : nullptr, nullptr,
+                      p.residual ? p.residual + (c - p.c) : nullptr, p.activation});
+    });
+  }
+};
+
+template <class T>
+void product_task(void* state, int64_t index) {
+  auto& tasks = *static_cast<ProductTasks<T>*>(state);
+  ProductTask<T> task(tasks, index);
+  if (task.allocate())
+    task.run();
+  else
+    tasks.failed = true;
+}
+
+template <class T>
+void product_pack_task(void* state, int64_t index) {
+  auto& tasks = *static_cast<ProductTasks<T>*>(state);
+  const Product<T>& p = tasks.product;
+  const Split blocks = depth_blocks(p.k);
+  const int64_t block = index % blocks.parts, k0 = blocks.start(block), depth = blocks.size(block);
+  index /= blocks.parts;
+  if (index < tasks.a_parts.parts)
+    return pack_a_panels<T>(p, tasks.a_parts.start(index), tasks.a_parts.size(index), k0, depth, tasks.packed_a, p.k);
+  index -= tasks.a_parts.parts;
+  const int64_t tiles = tasks.b_parts.count, first = tasks.b_parts.start(index), count = tasks.b_parts.size(index);
+  TileColumns columns[kPackedTiles];
+  for (int64_t i = 0; i < count; i++) columns[i] = TileColumns::of(p, first + i);
+  pack_b_tiles<T>(p, columns, first, count, k0, depth,
+                  tasks.packed_b + k0 * tiles * kTileColumns<T> + first * kTileColumns<T> * depth);
+}
+
+// Runs the tasks on the pool if they are worth waking it (about 2 million operations), else here.
+XCORR_INLINE void run_tasks(const Runtime& runtime, bool worth, int64_t count, void (*task)(void*, int64_t),
+                            void* state) {
+  if (worth && count > 1)
+    runtime.parallel(count, task, state);
+  else
+    for (int64_t i = 0; i < count; i++) task(state, i);
+}
+
+template <class T>
+int64_t run_product(const Product<T>& p, const Runtime& runtime) {
+  if (p.batch == 0 || p.m == 0 || p.n == 0) return kOk;
+  ProductTasks<T> tasks = {};
+  tasks.product = p;
+  tasks.runtime = &runtime;
+  const Split panels = row_panels<T>(p.m), blocks = depth_blocks(p.k);
+  const int64_t tiles = ceil_div(p.n, kTileColumns<T>);
+  const double work = 2.0 * double(p.batch) * double(p.m) * double(p.n) * double(p.k);
+  const int64_t most_blocks = larger(1, kProductDepth / larger(1, blocks.size(0)));
+  tasks.group_blocks = ceil_div(blocks.parts, ceil_div(blocks.parts, most_blocks));
+  const int64_t deep = larger(1, tasks.group_blocks * blocks.size(0));
+  // If all of a stays at hand, b comes in small chunks, the next one prefetched meanwhile. If panels of a come from far
+  // away, 192 columns or more hide that.
+  const bool near = p.m * p.k <= kNear;
+  const int64_t least = near ? 96 : 192;
+  const int64_t columns =
+      near ? smaller(256, larger(64, kProductBlock / 4 / deep)) : smaller(512, larger(least, kProductBlock / deep));
+  // At least 16 tasks if each has 250,000 operations: by fewer columns, then by fewer rows.
+  const int64_t wanted = larger(1, smaller(ceil_div(16, p.batch), int64_t(work / double(p.batch) / 250e3)));
+  const int64_t parts = larger(ceil_div(p.n, near ? 8 * columns : columns), smaller(wanted, p.n / least));
+  tasks.column_parts = {tiles, larger(1, smaller(tiles, parts))};
+  tasks.row_parts = {panels.parts, larger(1, smaller(ceil_div(wanted, tasks.column_parts.parts), panels.parts / 2))};
+  const int64_t a_bytes = p.m * p.k * int64_t(sizeof(T));
+  const int64_t b_bytes = tiles * kTileColumns<T> * p.k * int64_t(sizeof(T));
+  // Packing a for all is worth it if more than one task or chunk reads it; else a chunk is all that a task has.
+  const bool pack_a = (p.batch == 1 || p.a_batch == 0) && p.batch * p.n > columns && a_bytes <= kMostPacked;
+  tasks.chunk_tiles = larger(1, (pack_a ? columns : larger(columns, 512)) / kTileColumns<T>);
+  const bool pack_b = (p.batch == 1 || p.b_batch == 0) && p.batch * tasks.row_parts.parts > 1 &&
+                      b_bytes <= kMostPacked && (p.trans_b || p.image != p.n || tasks.row_parts.size(0) > 2);
+  if (pack_a) {
+    tasks.packed_a = static_cast<T*>(runtime.scratch(0, a_bytes));
+    if (!tasks.packed_a) return kOutOfMemory;
+    tasks.a_parts = split_evenly(panels.parts, p.a_row == 1 ? 16 : 1);
+  }
+  if (pack_b) {
+    tasks.packed_b = static_cast<T*>(runtime.scratch(1, b_bytes));
+    if (!tasks.packed_b) return kOutOfMemory;
+    tasks.b_parts = split_evenly(tiles, kPackedTiles);
+  }
+  const double packed = double(pack_a ? a_bytes : 0) + double(pack_b ? b_bytes : 0);
+  if (packed > 0)
+    run_tasks(runtime, packed > 65536, (tasks.a_parts.parts + tasks.b_parts.parts) * blocks.parts, product_pack_task<T>,
+              &tasks);
+  run_tasks(runtime, work > 1e6, p.batch * tasks.row_parts.parts * tasks.column_parts.parts, product_task<T>, &tasks);
+  return tasks.failed ? int64_t(kOutOfMemory) : int64_t(kOk);
+}
+
+}  // namespace
+}  // namespace xcorr
