@@ -210,7 +210,11 @@ function step(node: Node, given: readonly Gradient[], pass: Pass): readonly Grad
     throw anomaly.enabled ? atForwardCall(error, node) : error;
   }
   if (hooks !== null) results = callPostHooks(node, hooks, results, gradients, pass);
-  if (!pass.retainGraph && node.saves) node.release(pass.createGraph);
+  if (!pass.retainGraph && node.saves) {
+    markSurviving(results, true); // saved memory that a gradient shows stays
+    node.release(pass.createGraph);
+    markSurviving(results, false);
+  }
   return results;
 }
 
@@ -354,6 +358,7 @@ function accumulate(node: Accumulate, gradient: Gradient, pass: Pass): void {
 export function storeGrad(t: Tensor, gradient: Tensor, recorded: boolean): void {
   const state = autogradState(t);
   const { grad } = state;
+  if (grad === null) state.gradSeen = false;
   if (grad !== null) {
     if (recorded) {
       state.grad = recording(true, () => primitives().add(grad, gradient));
@@ -372,4 +377,14 @@ export function storeGrad(t: Tensor, gradient: Tensor, recorded: boolean): void 
   }
   state.grad.storage.transient = false;
   state.grad.storage.kept = true; // a gradient outlives the scope in which backward() was called
+}
+
+/** Clears `t.grad`. Its memory goes back at once if nobody has ever looked at it. */
+export function clearGrad(t: Tensor): void {
+  const state = autogradState(t);
+  const { grad } = state;
+  state.grad = null;
+  if (grad === null || state.gradSeen || grad.requiresGrad) return;
+  const { storage } = grad;
+  if (storage.flights === 0 && storage.savers === 0) storage.dispose();
 }

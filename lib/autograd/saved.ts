@@ -53,11 +53,13 @@ export class SavedTensor {
     if (hooks === null) {
       const state = tensor.autograd;
       this.#tensor = tensor;
+      tensor.storage.savers++;
       this.#node = (state?.node ?? null) as Node | null;
       this.#index = state?.outputIndex ?? 0;
       this.#packed = null;
     } else {
       const edge = edgeOf(tensor);
+      tensor.storage.savers++; // for good: hooks may keep what they are shown
       this.#tensor = null;
       this.#node = edge?.node ?? null;
       this.#index = edge?.index ?? 0;
@@ -105,11 +107,28 @@ export class SavedTensor {
     return this.#tensor?.storage ?? null;
   }
 
-  /** Tells the hooks that the tensor is not needed any more. */
+  /** Called once, when backward has no more use for the tensor. */
   drop(): void {
+    const storage = this.#tensor?.storage;
+    if (storage !== undefined && --storage.savers === 0 && storage.ownedByGraph) giveBackOwned(storage);
     const packed = this.#packed;
     if (packed !== null) withoutSavedTensorHooks(() => packed.hooks.drop?.(packed.value));
   }
+}
+
+function giveBackOwned(storage: Storage): void {
+  // A gradient in flight, or on its way out of the derivative that runs now, may show the same memory.
+  if (storage.flights === 0 && !storage.surviving && !storage.kept) storage.dispose();
+}
+
+/**
+ * @internal Says that nobody but recorded operations knows `t`, so that its memory goes back as soon as backward has used it
+ * for the last time (at once, if no operation saved it). Who calls it has passed `t` only to operations of the library.
+ */
+export function letGo(t: Tensor): void {
+  const { storage } = t;
+  storage.ownedByGraph = true;
+  if (storage.savers === 0) giveBackOwned(storage);
 }
 
 interface Packed {

@@ -40,6 +40,10 @@ export class Storage {
   surviving = false;
   /** Outlives every scope. */
   kept = false;
+  /** How many recorded operations hold it for backward. */
+  savers = 0;
+  /** Nobody but those operations knows it: the last that lets it go gives it back (see letGo). */
+  ownedByGraph = false;
   /** Imagined memory that recorded kernel calls would have written, or a recording's input: it has no values. */
   valueless = false;
 

@@ -27,6 +27,8 @@ export interface AutogradState {
   /** Set by the user on a leaf; what was computed from leaves has a node instead. */
   requiresGrad: boolean;
   grad: Tensor | null;
+  /** Whether code outside the library may hold `grad`. */
+  gradSeen: boolean;
   node: GradientNode | null;
   outputIndex: number;
   /** The node at which gradients of a leaf end. */
@@ -119,7 +121,10 @@ export class Tensor<D extends DType = DType> {
 
   /** The gradient that backward() has added up here; null before, and always for what is not a leaf (see retainGrad). */
   get grad(): Tensor<D> | null {
-    return (this.autograd?.grad ?? null) as Tensor<D> | null;
+    const state = this.autograd;
+    if (state === null) return null;
+    state.gradSeen = true;
+    return state.grad as Tensor<D> | null;
   }
 
   /** Replaces the gradient; null clears it. */
@@ -133,7 +138,9 @@ export class Tensor<D extends DType = DType> {
         `grad: the gradient must be a ${this.dtype} tensor ${format(this.shape)}, ${named("got", given)}`,
       );
     }
-    autogradState(this as unknown as Tensor).grad = given;
+    const state = autogradState(this as unknown as Tensor);
+    state.grad = given;
+    state.gradSeen = true;
   }
 
   /**
@@ -246,6 +253,7 @@ export function autogradState(t: Tensor): AutogradState {
   t.autograd ??= {
     requiresGrad: false,
     grad: null,
+    gradSeen: false,
     node: null,
     outputIndex: 0,
     accumulator: null,

@@ -1,10 +1,12 @@
 import type { DType } from "../core/dtype.js";
 import { ArgumentError, IndexError } from "../core/errors.js";
 import { describe } from "../core/shape.js";
-import type { Tensor } from "../core/tensor.js";
+import { letGo } from "../autograd/saved.js";
+import { isTensor, type Tensor } from "../core/tensor.js";
 import { ReLU, ReLU6 } from "./activation.js";
 import { BatchNorm1d, BatchNorm2d, BatchNorm3d } from "./batch_norm.js";
 import { Module } from "./module.js";
+import { keepsNothing } from "./ownership.js";
 
 function checkModule(call: string, value: unknown): asserts value is Module {
   if (!(value instanceof Module)) throw new ArgumentError(`${call}: needs modules, got ${describe(value)}`);
@@ -87,8 +89,11 @@ export class Sequential extends Container {
   forward(x: unknown): unknown {
     const modules = [...this];
     let value = x;
+    let ours = false; // whether only modules that keep nothing have seen the value, since one of them made it
     for (let i = 0; i < modules.length; i++) {
       const module = modules[i]!;
+      const before = value;
+      const discreet = keepsNothing(module);
       const activation = fusable(module, modules[i + 1]);
       if (activation !== null) {
         value = (module as BatchNorm2d).forward(value as Tensor, { activation });
@@ -96,6 +101,9 @@ export class Sequential extends Container {
       } else {
         value = (module.forward as (x: unknown) => unknown)(value);
       }
+      const same = isTensor(before) && isTensor(value) && before.storage === value.storage;
+      if (!same && ours && discreet && isTensor(before)) letGo(before);
+      ours = discreet && (ours || !same);
     }
     return value;
   }

@@ -1,4 +1,6 @@
 /** Layers, networks and their first values. Import it as `nn`. */
+import "./own_layers.js";
+
 export * from "./activation.js";
 export * from "./adaptive_pool.js";
 export * from "./batch_norm.js";

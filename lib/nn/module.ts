@@ -1,3 +1,4 @@
+import { clearGrad } from "../autograd/engine.js";
 import { noGrad, unrecorded } from "../autograd/mode.js";
 import type { HookHandle } from "../autograd/node.js";
 import { setRequiresGrad } from "../autograd/node.js";
@@ -190,7 +191,7 @@ export abstract class Module {
   /** Clears the gradients of all parameters: to null, or in place to zeros. */
   zeroGrad(setToNone = true): this {
     for (const parameter of this.parameters()) {
-      if (setToNone) autogradState(parameter).grad = null;
+      if (setToNone) clearGrad(parameter);
       else unrecorded(() => parameter.grad?.zero_());
     }
     return this;

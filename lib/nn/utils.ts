@@ -45,7 +45,7 @@ export function clipGradNorm_(
   checkNumber(call, "maxNorm", maxNorm, 0);
   const p = checkNumber(call, "normType", options.normType ?? 2, 0);
   if (p === 0) throw new ArgumentError(`${call}: normType must be above 0`);
-  const grads = checkList(call, parameters).flatMap((t) => (t.grad === null ? [] : [t.grad]));
+  const grads = checkList(call, parameters).flatMap((t) => t.autograd?.grad ?? []);
   return unrecorded(() => {
     let total = 0;
     for (const grad of grads) {

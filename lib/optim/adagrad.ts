@@ -7,6 +7,7 @@ import {
   Optimizer,
   type ParameterState,
   type ParamGroup,
+  keepsNoGradients,
 } from "./optimizer.js";
 
 export interface AdagradOptions extends GroupOptions {
@@ -50,3 +51,5 @@ export class Adagrad extends Optimizer<AdagradOptions> {
     this.runStep("adagrad_step", p, gradient, sizes, [sum]);
   }
 }
+
+keepsNoGradients(Adagrad);

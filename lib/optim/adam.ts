@@ -8,6 +8,7 @@ import {
   Optimizer,
   type ParameterState,
   type ParamGroup,
+  keepsNoGradients,
 } from "./optimizer.js";
 
 export interface AdamOptions extends GroupOptions {
@@ -71,3 +72,5 @@ export class AdamW extends AdamFamily {
     super(parameters, options, { ...defaults, weightDecay: 1e-2 });
   }
 }
+
+keepsNoGradients(Adam, AdamW);

@@ -8,6 +8,7 @@ import {
   Optimizer,
   type ParameterState,
   type ParamGroup,
+  keepsNoGradients,
 } from "./optimizer.js";
 
 export interface NAdamOptions extends GroupOptions {
@@ -63,3 +64,5 @@ export class NAdam extends Optimizer<NAdamOptions> {
     ]);
   }
 }
+
+keepsNoGradients(NAdam);

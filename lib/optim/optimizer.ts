@@ -1,10 +1,11 @@
+import { clearGrad } from "../autograd/engine.js";
 import { enableGrad, unrecorded } from "../autograd/mode.js";
 import type { KernelName } from "../backend/abi.js";
 import { run } from "../backend/run.js";
 import { ArgumentError, GradientError, StateError } from "../core/errors.js";
 import { checkNumber, checkOptions } from "../core/options.js";
 import { describe, format, sameShape } from "../core/shape.js";
-import { autogradState, isDifferentiable, isTensor, type Tensor } from "../core/tensor.js";
+import { isDifferentiable, isTensor, type Tensor } from "../core/tensor.js";
 import { contiguous, converted, copied, copyInto, filled } from "../ops/kernel.js";
 import { overlaps } from "../ops/view.js";
 
@@ -35,6 +36,14 @@ export interface OptimizerState {
   state: Record<string, ParameterState>;
   /** Options of each group; `params` holds positions. */
   paramGroups: (Record<string, unknown> & { params: number[] })[];
+}
+
+/** The library's own optimisers, which keep no gradient from one step to the next. */
+const own = new WeakSet<object>();
+
+/** @internal */
+export function keepsNoGradients(...kinds: object[]): void {
+  for (const kind of kinds) own.add(kind);
 }
 
 /**
@@ -102,7 +111,7 @@ export abstract class Optimizer<O extends GroupOptions = GroupOptions> {
   zeroGrad(setToNone = true): void {
     for (const group of this.paramGroups) {
       for (const p of group.params) {
-        if (setToNone) autogradState(p).grad = null;
+        if (setToNone) clearGrad(p);
         else unrecorded(() => p.grad?.zero_());
       }
     }
@@ -121,7 +130,8 @@ export abstract class Optimizer<O extends GroupOptions = GroupOptions> {
     unrecorded(() => {
       for (const group of this.paramGroups) {
         for (const p of group.params) {
-          const gradient = p.grad;
+          // Looked at without a trace by those that are known to keep no gradient.
+          const gradient = own.has(this.constructor) ? (p.autograd?.grad ?? null) : p.grad;
           if (gradient === null || p.numel() === 0) continue;
           let state = this.state.get(p);
           if (state === undefined) this.state.set(p, (state = {}));

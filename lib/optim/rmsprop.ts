@@ -7,6 +7,7 @@ import {
   Optimizer,
   type ParameterState,
   type ParamGroup,
+  keepsNoGradients,
 } from "./optimizer.js";
 
 export interface RMSpropOptions extends GroupOptions {
@@ -58,3 +59,5 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
     this.runStep("rmsprop_step", p, gradient, sizes, buffers);
   }
 }
+
+keepsNoGradients(RMSprop);

@@ -8,6 +8,7 @@ import {
   Optimizer,
   type ParameterState,
   type ParamGroup,
+  keepsNoGradients,
 } from "./optimizer.js";
 
 export interface SGDOptions extends GroupOptions {
@@ -59,3 +60,5 @@ export class SGD extends Optimizer<SGDOptions> {
     this.runStep("sgd_step", p, gradient, sizes, [buffer]);
   }
 }
+
+keepsNoGradients(SGD);

@@ -7,6 +7,7 @@ import { flatten } from "../../ops/view.js";
 import { Conv2d } from "../conv.js";
 import { Linear } from "../linear.js";
 import { Module } from "../module.js";
+import { letGoBetween } from "../ownership.js";
 
 export interface LeNetOptions {
   /** Default 10. */
@@ -42,9 +43,16 @@ export class LeNet5 extends Module {
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
-    let y = maxPool2d(relu(this.conv1.forward(x)), 2); // [batch, 6, 14, 14]
-    y = maxPool2d(relu(this.conv2.forward(y)), 2); // [batch, 16, 5, 5]
-    y = relu(this.fc1.forward(flatten(y, 1)));
-    return this.fc3.forward(relu(this.fc2.forward(y)));
+    const between: Tensor<D>[] = [];
+    const kept = (t: Tensor<D>): Tensor<D> => {
+      between.push(t);
+      return t;
+    };
+    let y = kept(maxPool2d(kept(relu(kept(this.conv1.forward(x)))), 2)); // [batch, 6, 14, 14]
+    y = kept(maxPool2d(kept(relu(kept(this.conv2.forward(y)))), 2)); // [batch, 16, 5, 5]
+    y = kept(relu(kept(this.fc1.forward(flatten(y, 1)))));
+    y = this.fc3.forward(kept(relu(kept(this.fc2.forward(y)))));
+    letGoBetween(this, x, between, y);
+    return y;
   }
 }

@@ -12,6 +12,7 @@ import { Dropout } from "../dropout.js";
 import { constant_, kaimingNormal_, normal_ } from "../init.js";
 import { Linear } from "../linear.js";
 import { Module } from "../module.js";
+import { letGoBetween } from "../ownership.js";
 
 /** Convolution, batch norm and ReLU6 with the input's size (divided by the stride). */
 function convNormActivation(
@@ -46,8 +47,11 @@ export class InvertedResidual extends Module {
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
-    const y = this.conv.forward(x);
-    return this.#adds ? add(x, y) : y;
+    const filtered = this.conv.forward(x);
+    if (!this.#adds) return filtered;
+    const y = add(x, filtered);
+    letGoBetween(this, x, [filtered], y);
+    return y;
   }
 }
 
@@ -117,8 +121,11 @@ export class MobileNetV2 extends Module {
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
-    const y = adaptiveAvgPool2d(this.features.forward(x), [1, 1]);
-    return this.classifier.forward(flatten(y, 1));
+    const features = this.features.forward(x);
+    const pooled = adaptiveAvgPool2d(features, [1, 1]);
+    const y = this.classifier.forward(flatten(pooled, 1));
+    letGoBetween(this, x, [features, pooled], y);
+    return y;
   }
 }
 

@@ -11,6 +11,7 @@ import { Conv2d } from "../conv.js";
 import { constant_, kaimingNormal_ } from "../init.js";
 import { Linear } from "../linear.js";
 import { Module } from "../module.js";
+import { letGoBetween } from "../ownership.js";
 import { MaxPool2d } from "../pool.js";
 
 /** Residual networks (He et al. 2016), with torchvision's parameter names (`layer2.0.downsample.0.weight`). */
@@ -49,8 +50,12 @@ export class BasicBlock extends Module {
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
     const residual = this.downsample === null ? x : this.downsample.forward(x);
-    const y = this.bn1.forward(this.conv1.forward(x), { activation: "relu" });
-    return this.bn2.forward(this.conv2.forward(y), { activation: "relu", residual });
+    const a = this.conv1.forward(x);
+    const b = this.bn1.forward(a, { activation: "relu" });
+    const c = this.conv2.forward(b);
+    const y = this.bn2.forward(c, { activation: "relu", residual });
+    letGoBetween(this, x, [residual, a, b, c], y);
+    return y;
   }
 
   /** The last batch norm before the sum. @internal */
@@ -84,9 +89,14 @@ export class Bottleneck extends Module {
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
     const residual = this.downsample === null ? x : this.downsample.forward(x);
-    let y = this.bn1.forward(this.conv1.forward(x), { activation: "relu" });
-    y = this.bn2.forward(this.conv2.forward(y), { activation: "relu" });
-    return this.bn3.forward(this.conv3.forward(y), { activation: "relu", residual });
+    const a = this.conv1.forward(x);
+    const b = this.bn1.forward(a, { activation: "relu" });
+    const c = this.conv2.forward(b);
+    const d = this.bn2.forward(c, { activation: "relu" });
+    const e = this.conv3.forward(d);
+    const y = this.bn3.forward(e, { activation: "relu", residual });
+    letGoBetween(this, x, [residual, a, b, c, d, e], y);
+    return y;
   }
 
   /** @internal */
@@ -166,11 +176,17 @@ export class ResNet extends Module {
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
-    let y = this.bn1.forward(this.conv1.forward(x), { activation: "relu" });
-    if (this.maxpool !== null) y = this.maxpool.forward(y);
-    y = this.layer3.forward(this.layer2.forward(this.layer1.forward(y)));
-    if (this.layer4 !== null) y = this.layer4.forward(y);
-    return this.fc.forward(flatten(this.avgpool.forward(y), 1));
+    const a = this.conv1.forward(x);
+    const b = this.bn1.forward(a, { activation: "relu" });
+    const c = this.maxpool === null ? b : this.maxpool.forward(b);
+    const d = this.layer1.forward(c);
+    const e = this.layer2.forward(d);
+    const f = this.layer3.forward(e);
+    const g = this.layer4 === null ? f : this.layer4.forward(f);
+    const h = this.avgpool.forward(g);
+    const y = this.fc.forward(flatten(h, 1));
+    letGoBetween(this, x, [a, b, c, d, e, f, g, h], y);
+    return y;
   }
 }
 

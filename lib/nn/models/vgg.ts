@@ -11,6 +11,7 @@ import { Dropout } from "../dropout.js";
 import { constant_, kaimingNormal_, normal_ } from "../init.js";
 import { Linear } from "../linear.js";
 import { Module } from "../module.js";
+import { letGoBetween } from "../ownership.js";
 import { MaxPool2d } from "../pool.js";
 
 /** Output channels of the convolutions; 0 is a max pool. */
@@ -84,7 +85,11 @@ export class VGG extends Module {
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
-    return this.classifier.forward(flatten(this.avgpool.forward(this.features.forward(x)), 1));
+    const features = this.features.forward(x);
+    const pooled = this.avgpool.forward(features);
+    const y = this.classifier.forward(flatten(pooled, 1));
+    letGoBetween(this, x, [features, pooled], y);
+    return y;
   }
 }
 
