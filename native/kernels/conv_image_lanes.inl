@@ -14,8 +14,8 @@ namespace {
 template <class T>
 struct ImageLanes {
   static constexpr int64_t kMostTaps = 32, kMostTerms = 384;
-  // A register tile is 16 images (fewer on NEON, if registers do not suffice) by as many output channels as fit. Where 16
-  // images are one vector and output channels are few, it is two vectors, for sums enough to hide the latency.
+  // A register tile is 16 images (fewer on NEON, if registers do not suffice) by as many output channels as fit. Where
+  // 16 images are one vector and output channels are few, it is two vectors, for sums enough to hide the latency.
   static constexpr int kLanes = Simd<T>::lanes;
   static constexpr int kTileVectors = kLanes < 16 ? (kLanes < 8 ? 4 : 16 / kLanes) : 1;
   static constexpr int kSums = Simd<T>::tile_rows * Simd<T>::tile_vectors;

@@ -201,6 +201,49 @@ template <class T, int kRows>
   packed_terms<T, kRows, Simd<T>::tile_vectors, true, true>(depth, a, b, b_stride, copy, ahead, end);
 }
 
+// a's rows where they lie, `a_row` elements apart and contiguous along the depth; b packed as [depth][width]. All rows
+// are addressed from one pointer by odd multiples of a_row, doubled by the address itself, because pointers of their
+// own would not fit the registers.
+template <class T, int kRows, int kVectors>
+[[gnu::noinline]] void rows_tile(int64_t depth, const T* a, int64_t a_row, const T* b, const Ahead<T>& ahead,
+                                 const TileEnd<T>& end) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  typename Simd<T>::V sums[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; v++) sums[m][v] = splat<T>(0);
+  const T* ahead_row = ahead.row ? ahead.row : a;
+  const int64_t lines = ahead.lines, jump = ahead.jump - lines * kLine;
+  int64_t left = lines;
+  int64_t odd[(kRows + 1) / 2];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows / 2; i++) {
+    odd[i] = (2 * i + 1) * a_row;
+    __asm__("" : "+r"(odd[i]));  // else the compiler keeps a pointer a row after all
+  }
+  for (const T* const stop = a + depth; a != stop; a++, b += kVectors * Simd<T>::lanes) {
+    __asm__("" : "+r"(a));
+    __builtin_prefetch(ahead_row, 0, 2);
+    ahead_row += kLine;
+    if (--left == 0) {
+      left = lines;
+      ahead_row += jump;
+    }
+    typename Simd<T>::V row[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; v++) row[v] = load(b + v * Simd<T>::lanes);
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; m++) {
+      const int power = m == 0 ? 1 : m & -m;
+      const auto factor = set1(m == 0 ? *a : a[odd[m / power / 2] * power]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
+    }
+  }
+  end_tile<T, kRows, kVectors>(sums, end);
+}
+
 // The same with row k of b at b + offset[k].
 template <class T, int kRows, int kVectors>
 [[gnu::noinline]] void offset_tile(int64_t depth, const T* a, const T* b, const int64_t* offset,
@@ -313,6 +356,13 @@ struct Tiles {
     if constexpr (kRows > 1)
       if (rows < kRows) return find_copying<kRows - 1>(rows);
     return copying_tile<T, kRows>;
+  }
+  using Rows = void (*)(int64_t, const T*, int64_t, const T*, const Ahead<T>&, const TileEnd<T>&);
+  template <int kRows>
+  static Rows find_rows(int64_t rows, bool narrow) {
+    if constexpr (kRows > 1)
+      if (rows < kRows) return find_rows<kRows - 1>(rows, narrow);
+    return narrow ? rows_tile<T, kRows, 1> : rows_tile<T, kRows, Simd<T>::tile_vectors>;
   }
   using Offset = void (*)(int64_t, const T*, const T*, const int64_t*, const TileEnd<T>&);
   template <int kRows>

@@ -261,15 +261,16 @@ ConvSizes random_conv() {
   }
   s.activation = random_in(0, 2);
   if (chance(0.08)) {  // one tap, many channels, pixels of several images in a register tile
-    const int64_t deep = random_in(1, 1400), few = random_in(1, 70);
-    const bool many_in = chance(0.5);
+    const bool many_in = chance(0.5), large = chance(0.5);  // or large images
+    const int64_t deep = random_in(1, large ? 70 : 1400), few = random_in(1, 70);
     s.groups = chance(0.8) ? 1 : 2;
+    if (large) s.batch = random_in(5, 9);
     s.in_channels = s.groups * (many_in ? deep : few);
     s.out_channels = s.groups * (many_in ? few : deep);
     for (int d = 0; d < kSpatial; d++) {
       s.kernel[d] = s.stride[d] = s.dilation[d] = 1;
       s.pad[d] = 0;
-      s.in[d] = s.out[d] = d == 0 ? 1 : random_in(1, 9);
+      s.in[d] = s.out[d] = d == 0 ? 1 : large ? random_in(14, 20) : random_in(1, 9);
     }
   }
   return s;

@@ -1,0 +1,157 @@
+// The weight gradient of a convolution with one tap and stride 1, for large images: the product of dy's and x's rows of
+// pixels.
+//
+// The operand with more channels is read where it lies, the other one is transposed to [pixel][channel], a block of
+// pixels at a time, so that both pass through the second-level cache once while the next block is prefetched. Tasks
+// divide the blocks and, if those are few, the rows; each has sums of its own, which are added in the order of the
+// tasks at the end.
+#pragma once
+#include "conv_plan.inl"
+#include "gemm.inl"
+#include "parallel.inl"
+
+namespace xcorr {
+namespace {
+
+XCORR_INLINE bool pointwise_weight_grad_fits(const ConvSizes& s) {
+  bool same = volume(s.kernel) == 1 && s.groups == 1;
+  for (int d = 0; d < kSpatial; d++) same = same && s.stride[d] == 1 && s.pad[d] == 0 && s.in[d] == s.out[d];
+  const int64_t pixels = volume(s.out);
+  return same && pixels >= 256 && s.batch * pixels >= 2048 && s.out_channels > 0;
+}
+
+template <class T>
+class PointwiseWeightGrad {
+ public:
+  PointwiseWeightGrad(const ConvSizes& s, const Runtime& runtime_, void* const* operands)
+      : runtime(runtime_),
+        pixels(volume(s.out)),
+        swapped(s.out_channels < s.in_channels),
+        m(swapped ? s.in_channels : s.out_channels),
+        n(swapped ? s.out_channels : s.in_channels),
+        a(static_cast<const T*>(operands[swapped ? 0 : 1])),
+        b(static_cast<const T*>(operands[swapped ? 1 : 0])),
+        dw(static_cast<T*>(operands[2])),
+        dbias(static_cast<T*>(operands[3])),
+        tiles(ceil_div(n, kColumns)),
+        panels(row_panels<T>(m)),
+        image_blocks(depth_blocks(pixels)),
+        batch(s.batch) {
+    // Sums of a part cost about as much as 60 pixels.
+    const int64_t parts = smaller(16, larger(1, batch * pixels / 768));
+    block_parts = {batch * image_blocks.parts, smaller(parts, batch * image_blocks.parts)};
+    row_parts = {panels.parts, larger(1, smaller(ceil_div(16, block_parts.parts), panels.parts / 8))};
+  }
+
+  int64_t execute() {
+    sums = static_cast<T*>(runtime.scratch(0, block_parts.parts * m * tiles * kColumns * int64_t(sizeof(T))));
+    bias_sums = static_cast<T*>(runtime.scratch(1, block_parts.parts * larger(m, n) * int64_t(sizeof(T))));
+    if (!sums || !bias_sums) return kOutOfMemory;
+    run_tasks(runtime, block_parts.parts * row_parts.parts, [&](int64_t index) { multiply(index); });
+    if (failed) return kOutOfMemory;
+    run_tasks(runtime, ceil_div(m, kRowsTogether), [&](int64_t index) { add(index); });
+    return failed ? int64_t(kOutOfMemory) : int64_t(kOk);
+  }
+
+ private:
+  static constexpr int64_t kColumns = kTileColumns<T>, kRowsTogether = 32;
+  const Runtime& runtime;
+  int64_t pixels;
+  bool swapped;  // the rows are x's channels, not dy's
+  int64_t m, n;
+  const T *a, *b;
+  T *dw, *dbias;
+  int64_t tiles;
+  Split panels, image_blocks;
+  int64_t batch;
+  Split block_parts, row_parts;
+  T *sums, *bias_sums;  // [part of the blocks][m][tiles * kColumns], [part][output channel]
+  bool failed = false;
+
+  // Of an operand's first channel.
+  const T* at(const T* operand, int64_t channels, int64_t block) const {
+    return operand + block / image_blocks.parts * channels * pixels + image_blocks.start(block % image_blocks.parts);
+  }
+
+  void multiply(int64_t index) {
+    const int64_t row_part = index % row_parts.parts, part = index / row_parts.parts;
+    const int64_t panel_from = row_parts.start(row_part), panel_to = panel_from + row_parts.size(row_part);
+    const int64_t row_from = panels.start(panel_from), rows_here = panels.start(panel_to) - row_from;
+    const int64_t block_from = block_parts.start(part), block_to = block_from + block_parts.size(part);
+    T* const packed = static_cast<T*>(runtime.scratch(4, tiles * kColumns * image_blocks.size(0) * int64_t(sizeof(T))));
+    if (!packed) {
+      failed = true;
+      return;
+    }
+    T* const bias = bias_sums + part * (swapped ? n : m);
+    const bool sum_bias = dbias && (!swapped || row_part == 0);
+    const int64_t stride = tiles * kColumns, share = ceil_div(rows_here + n, (panel_to - panel_from) * tiles);
+    for (int64_t block = block_from; block < block_to; block++) {
+      const int64_t depth = image_blocks.size(block % image_blocks.parts);
+      const T* const from_a = at(a, m, block);
+      const T* const from_b = at(b, n, block);
+      if (sum_bias) {
+        const T* const dy = swapped ? from_b : from_a;
+        const int64_t first = swapped ? 0 : row_from, end = swapped ? n : row_from + rows_here;
+        for (int64_t k = first; k < end; k++)
+          bias[k] = (block > block_from ? bias[k] : T(0)) + sum_lanes(dy + k * pixels, depth);
+      }
+      for (int64_t tile = 0; tile < tiles; tile++) {
+        const int64_t count = smaller(kColumns, n - tile * kColumns), width = panel_width<T>(count);
+        transpose_matrix<T>(from_b + tile * kColumns * pixels, pixels, count, depth, packed + tile * kColumns * depth,
+                            width, width);
+      }
+      // Rows of both operands in the next block.
+      const bool more = block + 1 < block_to;
+      const T* const next_a = more ? at(a, m, block + 1) + row_from * pixels : nullptr;
+      const T* const next_b = more ? at(b, n, block + 1) : nullptr;
+      Ahead<T> ahead;
+      ahead.lines = ceil_div(depth * int64_t(sizeof(T)), 64) + 1;
+      ahead.jump = more ? pixels : ahead.lines * int64_t(64 / sizeof(T));
+      int64_t next = 0;
+      for (int64_t panel = panel_from; panel < panel_to; panel++) {
+        const int64_t row = panels.start(panel), rows = panels.size(panel);
+        const auto full_tile = Tiles<T>::template find_rows<Simd<T>::tile_rows>(rows, false);
+        const auto narrow_tile = Tiles<T>::template find_rows<Simd<T>::tile_rows>(rows, true);
+        for (int64_t tile = 0; tile < tiles; tile++) {
+          const int64_t width = panel_width<T>(smaller(kColumns, n - tile * kColumns));
+          T* const to = sums + (part * m + row) * stride + tile * kColumns;
+          if (more && next < rows_here + n)
+            ahead.row = next < rows_here ? next_a + next * pixels : next_b + (next - rows_here) * pixels;
+          next += share;
+          (width < kColumns ? narrow_tile : full_tile)(depth, from_a + row * pixels, pixels,
+                                                       packed + tile * kColumns * depth, ahead,
+                                                       {to, stride, width, block > block_from ? to : nullptr, stride});
+        }
+      }
+    }
+  }
+
+  // The parts' sums of some rows, and then their bias.
+  void add(int64_t index) {
+    const int64_t first = index * kRowsTogether, rows = smaller(kRowsTogether, m - first), stride = tiles * kColumns;
+    T* const total = static_cast<T*>(runtime.scratch(4, rows * stride * int64_t(sizeof(T))));
+    if (!total) {
+      failed = true;
+      return;
+    }
+    for (int64_t i = 0; i < rows * stride; i += Simd<T>::lanes) {
+      auto sum = load(sums + first * stride + i);
+      for (int64_t part = 1; part < block_parts.parts; part++) sum = sum + load(sums + (part * m + first) * stride + i);
+      store(total + i, sum);
+    }
+    if (swapped)
+      transpose_matrix<T>(total, stride, rows, n, dw + first, m, rows);
+    else
+      copy_rows<T>(total, stride, rows, n, dw + first * n, n, n);
+    if (!dbias || index > 0) return;
+    for (int64_t k = 0; k < (swapped ? n : m); k++) {
+      T sum = bias_sums[k];
+      for (int64_t part = 1; part < block_parts.parts; part++) sum += bias_sums[part * (swapped ? n : m) + k];
+      dbias[k] = sum;
+    }
+  }
+};
+
+}  // namespace
+}  // namespace xcorr
