@@ -26,7 +26,7 @@ const models = (): readonly (readonly [string, Model, number[]])[] => {
   return [
     ["residual blocks", nn.models.resnetCifar(8), [4, 3, 16, 16]],
     ["bottlenecks", new nn.models.ResNet(nn.models.Bottleneck, [1, 1, 1], { widths: [8, 8, 8] }), [2, 3, 32, 32]],
-    ["MobileNetV2", nn.models.mobilenetV2({ widthMult: 0.25, numClasses: 10, dropout: 0 }), [2, 3, 64, 64]],
+    ["MobileNetV2", nn.models.mobilenetV2({ widthMult: 0.25, numClasses: 10, dropout: 0 }), [2, 3, 32, 32]],
     ["VGG", nn.models.vgg11({ batchNorm: true, hidden: 16, numClasses: 10, dropout: 0 }), [2, 3, 32, 32]],
     ["LeNet", new nn.models.LeNet5(), [3, 1, 28, 28]],
   ];
