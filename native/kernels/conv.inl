@@ -16,7 +16,8 @@
 //   conv_weight_grad
 //     1. depthwise.inl: as above.
 //     2. winograd_weight_grad.inl, F(3x3, 4x4), then F(3x3, 2x2): as above, C and K >= 16.
-//     3. conv_weight_grad_few_outputs.inl: K <= 8, stride 1, rows of outputs that fill 16 lanes, 8 images or more.
+//     3. conv_weight_grad_rows.inl: up to 2560 weights and rows of outputs that fill 16 lanes, strides up to 4; 1x1 with
+//        up to 4608 weights and planes of 512 pixels or more.
 //     4. conv_pointwise_weight_grad.inl: one tap, stride 1, images of 256 pixels or more, 2048 pixels or more in all.
 //     5. conv_weight_grad.inl: anything.
 // Few channels and direct apply to each phase of a strided input gradient by itself, with its own taps.
@@ -27,7 +28,7 @@
 #include "conv_pointwise.inl"
 #include "conv_pointwise_weight_grad.inl"
 #include "conv_weight_grad.inl"
-#include "conv_weight_grad_few_outputs.inl"
+#include "conv_weight_grad_rows.inl"
 #include "depthwise.inl"
 #include "winograd.inl"
 #include "winograd_weight_grad.inl"
@@ -126,7 +127,7 @@ int64_t conv_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const
       if (tile == 2) return WinogradWeightGrad<2>(s, runtime, operands).run();
     }
   }
-  if (few_outputs_fit(s)) return FewOutputsWeightGrad<T>(s, runtime, operands).execute();
+  if (rows_weight_grad_fit(s)) return RowsWeightGrad<T>(s, runtime, operands).execute();
   if (pointwise_weight_grad_fits(s)) return PointwiseWeightGrad<T>(s, runtime, operands).execute();
   return direct_weight_grad<T>(s, runtime, operands);
 }

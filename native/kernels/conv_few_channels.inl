@@ -93,10 +93,15 @@ struct FewChannels {
             for (int64_t m = 0; m < rows; m++)
               *to++ = from[m * conv.w_out + k / taps * conv.w_in + conv.filter_position(k % taps)];
         }
+  }
+
+  // Offsets of the terms, (channel, tap) pairs, in the copied band.
+  void locate(int64_t* to) const {
+    const int64_t taps = conv.taps();
     for (int64_t k = 0; k < terms; k++) {
       const int64_t c = k / taps, th = k % taps / w.taps, tw = k % w.taps;
       const int64_t row = h.offset + th * h.tap_step - lowest, column = w.offset + tw * w.tap_step + left;
-      offset[k] = c * channel_size() + (row * w.step + column % w.step) * pitch + column / w.step;
+      to[k] = c * channel_size() + (row * w.step + column % w.step) * pitch + column / w.step;
     }
   }
 
@@ -212,6 +217,7 @@ struct FewChannels {
     offset = static_cast<int64_t*>(runtime.scratch(1, larger(1, terms) * int64_t(sizeof(int64_t))));
     if (!packed_w || !offset) return kOutOfMemory;
     pack_weights();
+    locate(offset);
     const int64_t tasks = conv.batch * conv.groups * ceil_div(h.count, band);
     if (conv.operations() > 1e6)
       run_tasks(runtime, tasks, [this](int64_t i) { task(i); });

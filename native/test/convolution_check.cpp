@@ -241,6 +241,7 @@ ConvSizes random_conv() {
   const int dims = images ? 2 : chance(0.75) ? 2 : chance(0.5) ? 1 : 3;
   const int64_t square = random_in(1, 5);
   const bool plain = chance(images ? 0.8 : 0.5);
+  const bool planes = kind == 5 && dims == 2 && plain && chance(0.7);  // 1x1 that reads where it lies
   for (int d = 0; d < kSpatial; d++) {
     if (d < kSpatial - dims) {
       s.in[d] = s.kernel[d] = s.stride[d] = s.dilation[d] = s.out[d] = 1;
@@ -250,10 +251,14 @@ ConvSizes random_conv() {
     s.stride[d] = plain ? 1 : kind < 3 ? 2 : random_in(1, 4);
     s.dilation[d] = plain || kind < 3 ? 1 : random_in(1, 3);
     const int64_t reach = (s.kernel[d] - 1) * s.dilation[d] + 1;
-    s.pad[d] = kind < 5 && chance(0.6) ? 1 : random_in(0, s.kernel[d]);
+    s.pad[d] = planes ? 0 : kind < 5 && chance(0.6) ? 1 : random_in(0, s.kernel[d]);
     const int64_t after = plain ? s.pad[d] : random_in(0, s.kernel[d]);
     const int64_t least = std::max<int64_t>(1, reach - s.pad[d] - after);
-    s.in[d] = random_in(least, std::max<int64_t>(least, dims == 3 ? 9 : dims == 1 ? 120 : many ? 9 : 30));
+    s.in[d] = planes ? random_in(20, 40)
+                     : random_in(least, std::max<int64_t>(least, dims == 3   ? 9
+                                                                 : dims == 1 ? 120
+                                                                 : many      ? 9
+                                                                             : 30));
     if (images && d == 2 && chance(0.5))  // rows of outputs that fill vectors
       s.in[d] =
           std::max<int64_t>(least, (random_in(0, 1) ? 28 : 32) * s.stride[d] + reach - s.stride[d] - s.pad[d] - after);

@@ -1,0 +1,308 @@
+// The weight gradient with few sums: lanes are pixels of a row of outputs, and a register tile is up to 4 output
+// channels by 6 (channel, tap) pairs, each pair one vector load at its own offset. Nothing is transposed; every sum is
+// kept in 16 virtual lanes, in memory between the tiles, and the lanes are added at the end by the fixed tree.
+//
+// Taps: a band of rows of x, as many as fit the first-level cache beside their gradients, is copied with its zeros and
+// split into the columns' remainders of the stride, as in conv_few_channels.inl. 1x1: a plane is one row, cut into
+// parts of about 1024 pixels, and x is read where it lies.
+//
+// Tasks are ranges of bands with sums of their own, added in order.
+#pragma once
+#include "conv_few_channels.inl"
+#include "parallel.inl"
+
+namespace xcorr {
+namespace {
+
+// to[i] = the sum of the 16 lanes at sums + 16 * i, by the tree of Wide.
+template <class T>
+void add_lanes(const T* sums, int64_t count, T* to) {
+  constexpr int N = Simd<T>::lanes;
+  for (int64_t i = 0; i < count; i += N) {
+    const int n = int(smaller(N, count - i));
+    typename Simd<T>::V rows[N];
+#pragma GCC unroll 16
+    for (int j = 0; j < N; j++) {
+      Wide<T> wide = Wide<T>::load(sums + (i + (j < n ? j : 0)) * Wide<T>::width);
+#pragma GCC unroll 4
+      for (int half = Wide<T>::vectors / 2; half > 0; half /= 2)
+#pragma GCC unroll 4
+        for (int v = 0; v < half; v++) wide.v[v] = wide.v[v] + wide.v[v + half];
+      rows[j] = wide.v[0];
+    }
+    transpose_blocks<N, N>(rows);
+#pragma GCC unroll 4
+    for (int half = N / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+      for (int j = 0; j < half; j++) rows[j] = rows[j] + rows[j + half];
+    store_partial(to + i, rows[0], n);
+  }
+}
+
+template <class T>
+struct RowsWeightGrad {
+  static constexpr int kLanes = Simd<T>::lanes, kWide = Wide<T>::width, kPairs = 6;
+  static constexpr int kOutputs = kVectorBytes == 32 ? 2 : 4;  // AVX2 has 16 registers
+
+  using V = typename Simd<T>::V;
+
+  const Runtime& runtime;
+  const ConvSizes& s;
+  const T* dy;
+  T *dw, *dbias;
+  int64_t channels, outputs, taps, terms;  // of one group
+  Correlation<T> conv;
+  FewChannels<T> source;  // copies bands
+  bool pointwise;
+  Split bands;   // of the rows of outputs of an image; 1x1: of the plane's 16 pixels
+  Split chunks;  // of all images' bands
+  Split k_panels, pair_panels;
+  int64_t* offset = nullptr;  // of the pairs
+  T *sums = nullptr, *bias_sums = nullptr;
+  bool failed = false;
+
+  static Correlation<T> reading(const ConvSizes& s, void* const* operands) {
+    void* const forward[] = {operands[0], nullptr, nullptr, nullptr, nullptr};
+    return forward_correlation<T>(s, forward);
+  }
+
+  RowsWeightGrad(const ConvSizes& sizes, const Runtime& runtime_, void* const* operands)
+      : runtime(runtime_),
+        s(sizes),
+        dy(static_cast<const T*>(operands[1])),
+        dw(static_cast<T*>(operands[2])),
+        dbias(static_cast<T*>(operands[3])),
+        channels(s.in_channels / s.groups),
+        outputs(s.out_channels / s.groups),
+        taps(volume(s.kernel)),
+        terms(channels * taps),
+        conv(reading(sizes, operands)),
+        source(runtime, conv),
+        pointwise(conv.pointwise()),
+        k_panels(split_evenly(outputs, panel_of(outputs))),
+        pair_panels(split_evenly(terms, panel_of(outputs) > 4 ? 4 : kPairs)) {
+    if (pointwise) {
+      bands = split_evenly(ceil_div(volume(s.out), kWide), 64);
+    } else {
+      // Rows of x and of four output channels in 40 KB.
+      const int64_t x_row = channels * source.w.step * source.pitch, more = source.rows_a_output - s.stride[1];
+      const int64_t rows = (40960 / int64_t(sizeof(T)) - more * x_row) / (4 * s.out[2] + s.stride[1] * x_row);
+      bands = split_evenly(s.out[1], larger(1, rows));
+      source.band = bands.size(0);
+    }
+    chunks = {s.batch * bands.parts, smaller(s.batch * bands.parts, 16)};
+  }
+
+  // Gradients of the first output channel, pixels of x that the pairs' offsets count from, and sums.
+  struct Tile {
+    const T *dy, *x;
+    const int64_t* offset;
+    int64_t dy_plane, x_row, rows, width;
+    T* sums;
+    int64_t sums_stride;  // between output channels
+    const T* ahead[2];    // rows that come next, one of which or both are fetched while the tile is multiplied
+  };
+  template <int kCount, int kSources>
+  [[gnu::noinline]] static void tile(const Tile& at) {
+    for (int lane = 0; lane < kWide; lane += kLanes) {
+      V total[kCount][kSources];
+#pragma GCC unroll 6
+      for (int k = 0; k < kCount; k++)
+#pragma GCC unroll 6
+        for (int t = 0; t < kSources; t++) total[k][t] = splat<T>(0);
+      // Rows of gradients follow each other: one index serves all operands, and only the pixels skip their margins.
+      const T *gradients[kCount], *pixels[kSources];
+#pragma GCC unroll 6
+      for (int k = 0; k < kCount; k++) gradients[k] = at.dy + k * at.dy_plane;
+#pragma GCC unroll 6
+      for (int t = 0; t < kSources; t++) pixels[t] = at.x + at.offset[t];
+      const T *const next = at.ahead[0], *const after = at.ahead[1];
+      const auto add = [&](const auto& read) __attribute__((always_inline)) {
+        V gradient[kCount];
+#pragma GCC unroll 6
+        for (int k = 0; k < kCount; k++) gradient[k] = read(gradients[k]);
+#pragma GCC unroll 6
+        for (int t = 0; t < kSources; t++) {
+          const V pixel = read(pixels[t]);
+#pragma GCC unroll 6
+          for (int k = 0; k < kCount; k++) total[k][t] = fma(gradient[k], pixel, total[k][t]);
+        }
+      };
+      const int64_t margin = at.x_row - at.width, stop = at.rows * at.width;
+      for (int64_t i = lane, end = at.width; end <= stop; end += at.width) {
+        for (; i + kLanes <= end; i += kWide) {
+          __builtin_prefetch(next + i);
+          __builtin_prefetch(after + i);
+          add([i](const T* p) __attribute__((always_inline)) { return load(p + i); });
+        }
+        // Both factors are zero beyond the row: a product with what lies there need not be finite.
+        if (const int n = int(end - i); n > 0)
+          add([ i, n ](const T* p) __attribute__((always_inline)) { return load_partial(p + i, n); });
+        i = end + lane;
+#pragma GCC unroll 6
+        for (int t = 0; t < kSources; t++) pixels[t] += margin;
+      }
+#pragma GCC unroll 6
+      for (int k = 0; k < kCount; k++)
+#pragma GCC unroll 6
+        for (int t = 0; t < kSources; t++) {
+          T* const to = at.sums + k * at.sums_stride + t * kWide + lane;
+          store(to, load(to) + total[k][t]);
+        }
+    }
+  }
+  // 5 and 6 output channels are one panel, with up to 4 pairs.
+  static int64_t panel_of(int64_t outputs) {
+    return kOutputs == 4 && (outputs == 5 || outputs == 6) ? outputs : int64_t(kOutputs);
+  }
+  using TileFunction = void (*)(const Tile&);
+  template <int kCount, int kSources>
+  static TileFunction find_tile(int64_t k, int64_t t) {
+    if constexpr (kCount == 4 && kSources == 6)
+      if (k > 4) return find_tile<6, 4>(k, t);
+    if constexpr (kCount > 1)
+      if (k < kCount) return find_tile<kCount - 1, kSources>(k, t);
+    if constexpr (kSources > 1)
+      if (t < kSources) return find_tile<kCount, kSources - 1>(k, t);
+    return tile<kCount, kSources>;
+  }
+
+  // Sums over one band for the bias, in 16 lanes each.
+  void add_bias(const Tile& at, int64_t count, T* to) const {
+    for (int64_t k = 0; k < count; k++, to += kWide) {
+      Wide<T> total = Wide<T>::of(0);
+      for (int64_t q = 0; q < at.rows; q++) {
+        const T* const from = at.dy + k * at.dy_plane + q * at.width;
+        int64_t i = 0;
+        for (; i + kWide <= at.width; i += kWide) total.add(Wide<T>::load(from + i));
+        if (i < at.width) total.add(Wide<T>::load_partial(from + i, at.width - i));
+      }
+      Wide<T> sum = Wide<T>::load(to);
+      sum.add(total);
+      sum.store(to);
+    }
+  }
+
+  // The products of one band; `at` holds all but what depends on the tile. The next band's gradients and, for 1x1,
+  // pixels begin at `next_dy` and `next_x`.
+  void multiply(Tile at, const T* next_dy, const T* next_x, int64_t group, T* to, T* bias) const {
+    const T* const first = at.dy;
+    T* const group_sums = to + group * outputs * terms * kWide;
+    // The operand of fewer channels is the one that is read again and again; rows of the other are fetched ahead.
+    const bool pairs_outside = pointwise && outputs <= channels;
+    const Split &outer = pairs_outside ? pair_panels : k_panels, &inner = pairs_outside ? k_panels : pair_panels;
+    for (int64_t i = 0; i < outer.parts; i++) {
+      const bool last = i + 1 == outer.parts;
+      const int64_t following = last ? 0 : outer.start(i + 1), count = outer.size(last ? 0 : i + 1);
+      const T* const ahead = pairs_outside ? (last ? next_x : at.x) + following * at.dy_plane
+                                           : (last ? next_dy : first) + following * at.dy_plane;
+      for (int64_t j = 0; j < inner.parts; j++) {
+        const int64_t panel = pairs_outside ? j : i, pairs = pairs_outside ? i : j;
+        at.dy = first + k_panels.start(panel) * at.dy_plane;
+        at.offset = offset + pair_panels.start(pairs);
+        at.sums = group_sums + (k_panels.start(panel) * terms + pair_panels.start(pairs)) * kWide;
+        at.ahead[0] = ahead + smaller(j, count - 1) * at.dy_plane;
+        at.ahead[1] = ahead + smaller(j + inner.parts, count - 1) * at.dy_plane;
+        find_tile<kOutputs, kPairs>(k_panels.size(panel), pair_panels.size(pairs))(at);
+      }
+    }
+    at.dy = first;
+    if (dbias) add_bias(at, outputs, bias + group * outputs * kWide);
+  }
+
+  // The first pixel of a band, in the plane of its image's first channel.
+  int64_t pixel(int64_t band) const {
+    const int64_t start = bands.start(band % bands.parts);
+    return pointwise ? start * kWide : start * s.out[2];
+  }
+
+  void task(int64_t chunk) {
+    const int64_t count = s.out_channels * terms, line = source.w.step * source.pitch + 2 * kLanes;
+    const int64_t copied = pointwise ? 0 : channels * source.channel_size() + line;
+    T* const own =
+        static_cast<T*>(runtime.scratch(4, ((count + s.out_channels) * kWide + copied + kWide) * int64_t(sizeof(T))));
+    if (!own) {
+      failed = true;
+      return;
+    }
+    T *const bias = own + count * kWide, *const copy = bias + s.out_channels * kWide;
+    for (int64_t i = 0; i < (count + s.out_channels) * kWide; i += kLanes) store(own + i, splat<T>(0));
+    const int64_t in = volume(s.in), out = volume(s.out);
+    const int64_t end = chunks.start(chunk) + chunks.size(chunk);
+    for (int64_t i = chunks.start(chunk); i < end; i++) {
+      const int64_t image = i / bands.parts, first = bands.start(i % bands.parts), size = bands.size(i % bands.parts);
+      const int64_t next = smaller(i + 1, end - 1);
+      for (int64_t group = 0; group < s.groups; group++) {
+        const T* const x = conv.x + (image * s.in_channels + group * channels) * in;
+        const T* const gradients = dy + (image * s.out_channels + group * outputs) * out;
+        Tile at = {};
+        at.dy_plane = out;
+        at.sums_stride = terms * kWide;
+        if (pointwise) {
+          at.dy = gradients + pixel(i);
+          at.x = x + pixel(i);
+          at.rows = 1;
+          at.width = smaller(size * kWide, out - pixel(i));
+        } else {
+          for (int64_t c = 0; c < channels; c++)
+            source.copy(x + c * in, first, copy, copy + line + c * source.channel_size());
+          at.dy = gradients + pixel(i);
+          at.x = copy + line;
+          at.width = s.out[2];
+          at.x_row = s.stride[1] * source.w.step * source.pitch;
+          at.rows = size;
+        }
+        const int64_t images = next / bands.parts - image, forward = pixel(next) - pixel(i);
+        multiply(at, at.dy + images * s.out_channels * out + forward, at.x + images * s.in_channels * in + forward,
+                 group, own, bias);
+      }
+    }
+    add_lanes(own, count, sums + chunk * count);
+    if (dbias) add_lanes(bias, s.out_channels, bias_sums + chunk * s.out_channels);
+  }
+
+  void add_chunks(const T* from, int64_t count, T* to) const {
+    for (int64_t i = 0; i < count; i += kLanes) {
+      const int n = int(smaller(kLanes, count - i));
+      V sum = load_partial(from + i, n);
+      for (int64_t chunk = 1; chunk < chunks.parts; chunk++) sum = sum + load_partial(from + chunk * count + i, n);
+      store_partial(to + i, sum, n);
+    }
+  }
+
+  int64_t execute() {
+    const int64_t count = s.out_channels * terms;
+    offset = static_cast<int64_t*>(runtime.scratch(0, terms * int64_t(sizeof(int64_t))));
+    sums = static_cast<T*>(runtime.scratch(1, chunks.parts * (count + s.out_channels) * int64_t(sizeof(T))));
+    if (!offset || !sums) return kOutOfMemory;
+    bias_sums = sums + chunks.parts * count;
+    if (pointwise)
+      for (int64_t c = 0; c < channels; c++) offset[c] = c * volume(s.in);
+    else
+      source.locate(offset);
+    if (2.0 * double(s.batch) * double(count) * double(volume(s.out)) > 1e6)
+      run_tasks(runtime, chunks.parts, [this](int64_t i) { task(i); });
+    else
+      for (int64_t i = 0; i < chunks.parts; i++) task(i);
+    if (failed) return kOutOfMemory;
+    add_chunks(sums, count, dw);
+    if (dbias) add_chunks(bias_sums, s.out_channels, dbias);
+    return kOk;
+  }
+};
+
+// Sums that stay in the second-level cache, and rows that fill vectors: of two dimensions, or 1x1 of any.
+XCORR_INLINE bool rows_weight_grad_fit(const ConvSizes& s) {
+  const int64_t c = s.in_channels / s.groups, k = s.out_channels / s.groups, taps = volume(s.kernel);
+  if (s.batch == 0 || c == 0 || k == 0 || volume(s.out) == 0) return false;
+  bool pointwise = taps == 1, plane = s.in[0] == 1 && s.out[0] == 1 && s.kernel[0] == 1 && s.pad[0] == 0;
+  for (int d = 0; d < kSpatial; d++) {
+    pointwise = pointwise && s.stride[d] == 1 && s.pad[d] == 0 && s.in[d] == s.out[d];
+    plane = plane && s.pad[d] >= 0 && s.stride[d] <= 4;
+  }
+  if (pointwise) return volume(s.out) >= 512 && s.out_channels * c <= 4608;
+  return plane && taps > 1 && s.out_channels * c * taps <= 2560 && rows_fill_lanes(forward_axis(s, 2));
+}
+
+}  // namespace
+}  // namespace xcorr
