@@ -300,7 +300,7 @@ XCORR_INLINE bool rows_weight_grad_fit(const ConvSizes& s) {
     pointwise = pointwise && s.stride[d] == 1 && s.pad[d] == 0 && s.in[d] == s.out[d];
     plane = plane && s.pad[d] >= 0 && s.stride[d] <= 4;
   }
-  if (pointwise) return volume(s.out) >= 512 && s.out_channels * c <= 4608;
+  if (pointwise) return volume(s.out) >= 512 && smaller(c, k) <= 24 && s.out_channels * c <= 4608;
   return plane && taps > 1 && s.out_channels * c * taps <= 2560 && rows_fill_lanes(forward_axis(s, 2));
 }
 
