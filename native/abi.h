@@ -29,6 +29,13 @@ enum Status : int64_t { kOutOfMemory = -1, kOk = 0 };
 // Accuracy modes: exact = direct convolution only, tight adds Winograd F(2x2), default adds F(4x4).
 enum Precision : int { kExact, kTight, kDefault };
 
+// Memory of the caller's in which a kernel keeps what it makes of constant operands (a convolution of its weights), for
+// later calls with the same. kept.inl says what lies there; it begins with zeros, and calls may run at the same time.
+struct Kept {
+  void* memory;   // 64-byte aligned; null if the call only asks: it then computes nothing and returns kOk
+  int64_t bytes;  // of it; an answer if the call asks, 0 if it would keep nothing
+};
+
 // Services of the process that a kernel may use. Kernels choose tasks, blocks and algorithms from the sizes alone,
 // never from `threads`, so that any thread count gives the same bits; `threads` only sizes per-thread memory.
 struct Runtime {
@@ -43,6 +50,7 @@ struct Runtime {
   void* (*scratch)(int slot, int64_t bytes);
   // Never null: a kernel that chooses among algorithms leaves the name of its choice here, for the trace.
   const char** algorithm;
+  Kept* kept = nullptr;  // null where nothing is kept; kernels that keep nothing do not look
 };
 
 // ---- Codes of the families of pointwise and reducing functions (lib/backend/abi.ts lists the same names) ----
@@ -242,7 +250,7 @@ XCORR_INLINE Extent gemm_operand(int64_t batch, int64_t stride, int64_t count) {
 //   scan            op sum or prod, from the end if reverse.
 //   sort            stable; NaN is the largest.
 //   gemm            c is only read if accumulate.
-//   conv            y = activation(conv + bias + residual).
+//   conv            y = activation(conv + bias + residual). Keeps its weights as it multiplies them (Kept).
 //   conv_input_grad sizes are the forward's; a transposed convolution is this kernel with a bias.
 //   max_pool        padding never wins; the first maximum (row-major) on ties; NaN wins, the first of them; index is
 //                   flat in the plane. A window without elements gives -inf and index 0 (avg_pool: 0).

@@ -1,8 +1,9 @@
 import { type DType, bytesPerElement, typeCode } from "../core/dtype.js";
 import { BackendError } from "../core/errors.js";
-import type { MemoryHooks } from "../core/memory.js";
+import type { Block, MemoryHooks } from "../core/memory.js";
 import type { Tensor } from "../core/tensor.js";
 import { codes, type KernelName, kernelNames, kernels, sizesFields } from "./abi.js";
+import { keptOf } from "./kept.js";
 import { checkBusy } from "./program.js";
 import type { Backend } from "./run.js";
 
@@ -10,6 +11,7 @@ import type { Backend } from "./run.js";
 export interface Addon {
   attach(calls: Float64Array): void;
   run(): number;
+  keeps(): number;
   runProgram(program: Float64Array): Promise<ProgramResult>;
   runProgramSync(program: Float64Array): ProgramResult;
   registerBlock(id: number, bytes: Uint8Array): void;
@@ -53,8 +55,18 @@ export class NativeBackend implements Backend {
   }
 
   run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number {
-    if (this.encode(this.#calls, kernel, dtype, sizes, operands) > 0) checkBusy(kernel, operands);
+    const kept = this.kept(kernel, dtype, sizes, operands);
+    if (this.encode(this.#calls, kernel, dtype, sizes, operands, kept) > 0) checkBusy(kernel, operands);
     return this.addon.run();
+  }
+
+  /** Memory in which a call keeps what it makes of its weights, for later calls with the same. */
+  kept(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): Block | null {
+    if (kernel !== "conv") return null;
+    return keptOf(operands[1]!, dtype, sizes, () => {
+      this.encode(this.#calls, kernel, dtype, sizes, operands, null);
+      return this.addon.keeps();
+    });
   }
 
   /**
@@ -67,13 +79,14 @@ export class NativeBackend implements Backend {
     dtype: DType,
     sizes: readonly number[],
     operands: readonly (Tensor | null)[],
+    kept: Block | null,
   ): number {
     let at = Array.isArray(to) ? to.length : 0;
     let busy = 0;
     to[at++] = kernelNumber[kernel];
     to[at++] = typeCode(dtype);
     to[at++] = sizes.length;
-    to[at++] = operands.length;
+    to[at++] = operands.length + (kept === null ? 0 : 1);
     for (let i = 0; i < sizes.length; i++) to[at++] = sizes[i]!;
     for (let i = 0; i < operands.length; i++) {
       const t = operands[i];
@@ -88,6 +101,10 @@ export class NativeBackend implements Backend {
         to[at++] = -1;
         to[at++] = 0;
       }
+    }
+    if (kept !== null) {
+      to[at++] = kept.id;
+      to[at++] = 0;
     }
     return busy;
   }

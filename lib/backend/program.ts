@@ -41,22 +41,27 @@ export class Program implements Backend {
   run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number {
     const start = this.#numbers.length;
     this.#numbers.push(0);
-    this.#native.encode(this.#numbers, kernel, dtype, sizes, operands);
+    const kept = this.#native.kept(kernel, dtype, sizes, operands);
+    this.#native.encode(this.#numbers, kernel, dtype, sizes, operands, kept);
+    if (kept !== null) this.#pin(kept);
     this.#numbers[start] = this.#numbers.length - start - 1;
     this.#kernels.push(kernel);
     operands.forEach((t, i) => {
       if (t === null) return;
       const { block } = t.storage;
-      if (!this.#pinned.has(block)) {
-        this.#pinned.add(block);
-        block.pins++;
-      }
+      this.#pin(block);
       if (operandWritten(kernel, i) && !this.#written.has(block)) {
         this.#written.add(block);
         block.writers++;
       }
     });
     return status.ok;
+  }
+
+  #pin(block: Block): void {
+    if (this.#pinned.has(block)) return;
+    this.#pinned.add(block);
+    block.pins++;
   }
 
   /** Runs the recorded calls on a thread of their own; rejects with the first that fails. */

@@ -2,6 +2,7 @@ import type { DType, TypedArray } from "./dtype.js";
 import { bytesPerElement } from "./dtype.js";
 import { ArgumentError, MemoryLimitError } from "./errors.js";
 import { describe } from "./shape.js";
+import { dropSpares } from "./spare.js";
 
 /**
  * The pool that all tensor memory comes from.
@@ -209,8 +210,13 @@ export function resetPeak(): void {
   peak = live;
 }
 
-/** Gives the pool's waiting blocks back to V8. */
+/** Gives the pool's waiting blocks back to V8, and what is kept only to make later calls faster. */
 export function emptyCache(): void {
+  dropSpares();
+  emptyPool();
+}
+
+function emptyPool(): void {
   for (const list of free.values()) {
     for (const block of list) {
       if (block.capacity <= slabbedBytes) continue; // part of a slab
@@ -332,7 +338,7 @@ function find(capacity: number): Block {
       if (block !== undefined) return block;
     }
   }
-  if (live + pooled + capacity > limit) emptyCache();
+  if (live + pooled + capacity > limit) emptyPool();
   return make(capacity);
 }
 
@@ -352,6 +358,7 @@ function makeRoom(capacity: number): void {
     if (live + capacity <= limit) return;
     collect(all);
   }
+  dropSpares();
   if (live + capacity > limit) throw overLimit(capacity);
 }
 

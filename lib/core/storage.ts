@@ -3,6 +3,7 @@ import { BackendError, DisposedError } from "./errors.js";
 import { acquire, type Block, own, release } from "./memory.js";
 import { adopt } from "./scope.js";
 import type { Shape } from "./shape.js";
+import type { Spare } from "./spare.js";
 
 /** Whether new memory is only imagined; see `imagined`. */
 let imagining = false;
@@ -46,6 +47,8 @@ export class Storage {
   ownedByGraph = false;
   /** Imagined memory that recorded kernel calls would have written, or a recording's input: it has no values. */
   valueless = false;
+  /** What a backend has made of these values for later calls; it checks the version. */
+  spare: Spare | null = null;
 
   constructor(bytes: number, foreign?: Block) {
     if (foreign !== undefined) {
@@ -119,6 +122,7 @@ export class Storage {
     if (imagining) return;
     this.#imaginedBytes = -1;
     if (this.#block === null) return;
+    this.spare?.drop();
     release(this.#block, this);
     this.#block = null;
   }

@@ -17,6 +17,7 @@ constexpr Export kExports[] = {
     {"registerBlock", register_block},
     {"unregisterBlock", unregister_block},
     {"run", run_call},
+    {"keeps", keeps},
     {"runProgram", run_program},
     {"runProgramSync", run_program_sync},
     {"watch", watch},

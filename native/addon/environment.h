@@ -51,7 +51,8 @@ napi_value unregister_block(napi_env, napi_callback_info);
 
 napi_value fma_peak(napi_env, napi_callback_info);  // peak.cpp
 
-napi_value run_call(napi_env, napi_callback_info);     // run.cpp
+napi_value run_call(napi_env, napi_callback_info);  // run.cpp
+napi_value keeps(napi_env, napi_callback_info);
 napi_value run_program(napi_env, napi_callback_info);  // program.cpp
 napi_value run_program_sync(napi_env, napi_callback_info);
 

@@ -58,8 +58,8 @@ bool read_program(napi_env env, napi_value value, Program* program) {
 
 void run_records(Program* program) {
   for (size_t i = 0; i < program->records.size(); i++) {
-    const Record& record = program->records[i];
-    program->status = run(record.call, program->settings, record.operands);
+    Record& record = program->records[i];
+    program->status = run(record.call, program->settings, record.operands, record.keeps ? &record.kept : nullptr);
     if (program->status == kOk) continue;
     program->failed = (int64_t)i;
     return;
@@ -80,7 +80,7 @@ void execute(napi_env, void* data) { run_records(static_cast<Program*>(data)); }
 void complete(napi_env env, napi_status status, void* data) {
   const std::unique_ptr<Program> program(static_cast<Program*>(data));
   for (const Record& record : program->records)
-    for (int i = 0; i < kKernel[record.call.kernel].parameters; i++)
+    for (int i = 0; i < record.named; i++)
       if (record.blocks[i]) release(program->environment, record.blocks[i]);
   napi_delete_async_work(env, program->work);
   napi_handle_scope scope;
@@ -112,7 +112,7 @@ napi_value run_program(napi_env env, napi_callback_info info) {
     return throw_type_error(env, "runProgram: no promise could be made");
   }
   for (const Record& record : program->records)
-    for (int i = 0; i < kKernel[record.call.kernel].parameters; i++)
+    for (int i = 0; i < record.named; i++)
       if (record.blocks[i]) record.blocks[i]->holders++;
   napi_queue_async_work(env, program.release()->work);
   return promise;

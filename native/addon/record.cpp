@@ -2,6 +2,29 @@
 
 namespace xcorr {
 
+namespace {
+
+bool is_kernel(double number) { return number >= 0 && number < int(kKernels) && number == (int)number; }
+
+// The memory behind the operands.
+bool read_kept(const Environment& environment, const double* place, Record* record, Text* error) {
+  const double id = place[0], offset = place[1];
+  const int64_t blocks = (int64_t)environment.blocks.size();
+  const bool there = id >= 0 && id < (double)blocks && id == (double)(int64_t)id && environment.blocks[(int64_t)id];
+  Block* const block = there ? environment.blocks[(int64_t)id] : nullptr;
+  const bool inside = there && offset >= 0 && offset <= (double)block->bytes && offset == (double)(int64_t)offset;
+  if (!inside || reinterpret_cast<uintptr_t>(block->data + (int64_t)offset) % 64) {
+    error->print("%s: kept memory at byte %g of block %g is not registered, or not aligned to 64 bytes",
+                 kKernel[record->call.kernel].name, offset, id);
+    return false;
+  }
+  record->blocks[record->named - 1] = block;
+  record->kept = {block->data + (int64_t)offset, block->bytes - (int64_t)offset};
+  return true;
+}
+
+}  // namespace
+
 int64_t read_record(const Environment& environment, const double* numbers, int64_t length, Record* record,
                     Text* error) {
   if (length < kHeader) {
@@ -9,8 +32,8 @@ int64_t read_record(const Environment& environment, const double* numbers, int64
     return 0;
   }
   const double slots = numbers[2], parameters = numbers[3];
-  if (!(slots >= 0 && slots <= kMostSlots && parameters >= 0 && parameters <= kMostParameters) || slots != (int)slots ||
-      parameters != (int)parameters) {
+  if (!(slots >= 0 && slots <= kMostSlots && parameters >= 0 && parameters <= kMostParameters + 1) ||
+      slots != (int)slots || parameters != (int)parameters) {
     error->print("no kernel takes %g sizes and %g operands", slots, parameters);
     return 0;
   }
@@ -22,11 +45,15 @@ int64_t read_record(const Environment& environment, const double* numbers, int64
   }
   const double* sizes = numbers + kHeader;
   const double* places = sizes + (int)slots;
-  bool given[kMostParameters] = {};
+  bool given[kMostParameters + 1] = {};
   for (int i = 0; i < count; i++) given[i] = places[2 * i] != -1;
-  if (!decode(numbers[0], numbers[1], sizes, slots, parameters, given, &record->call, error)) return 0;
+  record->keeps = is_kernel(numbers[0]) && count == kKernel[(int)numbers[0]].parameters + 1;
+  const int operands = record->keeps ? count - 1 : count;
+  if (!decode(numbers[0], numbers[1], sizes, slots, operands, given, &record->call, error)) return 0;
 
-  for (int i = 0; i < count; i++) {
+  record->named = count;
+  if (record->keeps && !read_kept(environment, places + 2 * operands, record, error)) return 0;
+  for (int i = 0; i < operands; i++) {
     record->operands[i] = nullptr;
     record->blocks[i] = nullptr;
     if (!given[i]) continue;

@@ -2,6 +2,9 @@
 //
 //   [0] kernel number (its line in abi.h)   [1] element type   [2] number of sizes   [3] number of operands
 //   sizes, flat, in the order of abi.h, then per operand: block id (-1: not given), byte offset in the block
+//
+// One operand more than the kernel has is the memory in which it keeps what it makes of its constant operands (Kept in
+// abi.h): all of the block from the offset on.
 #pragma once
 
 #include "environment.h"
@@ -14,7 +17,10 @@ struct Record {
   Record() {}  // left as it is: read_record fills what counts
   Call call;
   void* operands[kMostParameters];
-  Block* blocks[kMostParameters];  // null where not given
+  int named;                           // how many of `blocks` count
+  Block* blocks[kMostParameters + 1];  // of the operands, null where not given, and of what is kept
+  bool keeps;
+  Kept kept;
 };
 
 // Decodes the record in numbers[0, length) and checks everything that a kernel relies on: abi.h's rules (checks.h) and

@@ -14,9 +14,24 @@ napi_value run_call(napi_env env, napi_callback_info info) {
   Text error;
   if (!read_record(*environment, environment->calls, environment->calls_length, &record, &error))
     return throw_error(env, error);
-  const int64_t status = run(record.call, environment->settings, record.operands);
+  const int64_t status =
+      run(record.call, environment->settings, record.operands, record.keeps ? &record.kept : nullptr);
   warn_of_refused_threads(env);
   return number(env, (double)status);
+}
+
+// keeps(): number. How many bytes the call at the start of the call buffer would keep; runs nothing.
+napi_value keeps(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const Environment& environment = *arguments.environment;
+  if (!environment.calls) return throw_type_error(env, "keeps needs a call buffer: attach() one first");
+  Record record;
+  Text error;
+  if (!read_record(environment, environment.calls, environment.calls_length, &record, &error))
+    return throw_error(env, error);
+  Kept asked = {nullptr, 0};
+  run(record.call, environment.settings, record.operands, &asked);
+  return number(env, (double)asked.bytes);
 }
 
 }  // namespace xcorr

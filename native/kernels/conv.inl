@@ -55,16 +55,17 @@ template <class T>
 int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
   if (conv_y(s).high == 0) return kOk;
   const Correlation<T> correlation = forward_correlation<T>(s, operands);
-  if (wide_depthwise(correlation)) return FewChannels<T>(runtime, correlation).execute();
-  if (depthwise_fits(s)) return Depthwise<T>(s, runtime).forward(operands);
+  const bool asks = asks_only(runtime);  // what would be kept of the weights
+  if (wide_depthwise(correlation)) return asks ? int64_t(kOk) : FewChannels<T>(runtime, correlation).execute();
+  if (depthwise_fits(s)) return asks ? int64_t(kOk) : Depthwise<T>(s, runtime).forward(operands);
   if constexpr (sizeof(T) == 4) {
     const int tile = winograd_tile(s, runtime.precision, s.out);
     if (tile == 4) return Winograd<4>(runtime, correlation).run();
     if (tile == 2) return Winograd<2>(runtime, correlation).run();
   }
-  if (image_lanes_fit(correlation)) return ImageLanes<T>(runtime, correlation).execute();
-  if (few_channels_fit(correlation)) return FewChannels<T>(runtime, correlation).execute();
-  if (pointwise_fits(correlation)) return pointwise_run(correlation, runtime);
+  if (image_lanes_fit(correlation)) return asks ? int64_t(kOk) : ImageLanes<T>(runtime, correlation).execute();
+  if (few_channels_fit(correlation)) return asks ? int64_t(kOk) : FewChannels<T>(runtime, correlation).execute();
+  if (pointwise_fits(correlation)) return asks ? int64_t(kOk) : pointwise_run(correlation, runtime);
   return direct_run(correlation, runtime);
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 #include "conv_plan.inl"
 #include "gemm.inl"
+#include "kept.inl"
 
 namespace xcorr {
 namespace {
@@ -58,9 +59,35 @@ struct DirectTasks {
   Correlation<T> conv;
   Split pixel_parts, panel_parts;  // of all images' pixels in tile columns; of the row panels
   T* packed_w;                     // [group][block][panel][term][rows]
+  T* packed_b;                     // [image][group][tile][block][term][width], or null: every task packs its own
   int64_t pixels;                  // of all images, or of one if panels do not run across images
   bool failed;
 };
+
+// Up to a vector of filters that lie as in memory, [channel][tap], to [tap][channel], `to_stride` apart: transposed in
+// registers.
+template <class T>
+void pack_filters(const T* from, int64_t from_stride, int64_t rows, int64_t channels, int64_t taps, T* to,
+                  int64_t to_stride) {
+  constexpr int N = Simd<T>::lanes;
+  const int64_t count = channels * taps;
+  int64_t channel = 0, tap = 0;
+  for (int64_t i = 0; i < count; i += N) {
+    const int length = int(smaller(N, count - i));
+    typename Simd<T>::V block[N];
+#pragma GCC unroll 16
+    for (int r = 0; r < N; r++) block[r] = r < rows ? load_partial(from + r * from_stride + i, length) : splat<T>(0);
+    transpose_blocks<N, N>(block);
+#pragma GCC unroll 16
+    for (int e = 0; e < N; e++) {
+      if (e == length) break;
+      store_partial(to + (tap * channels + channel) * to_stride, block[e], int(rows));
+      if (++tap < taps) continue;
+      tap = 0;
+      channel++;
+    }
+  }
+}
 
 template <class T>
 void pack_weights_task(void* state, int64_t index) {
@@ -76,6 +103,12 @@ void pack_weights_task(void* state, int64_t index) {
   for (int64_t i = 0; i < blocks.count(); i++) {
     const TermBlock block = blocks.at(i);
     T* to = packed + conv.out_channels * blocks.terms_before(i) + row * block.depth();
+    if (conv.w_in == taps && block.taps == taps) {
+      for (int64_t r = 0; r < rows; r += Simd<T>::lanes)
+        pack_filters(w + r * conv.w_out + block.channel * taps, conv.w_out, smaller(Simd<T>::lanes, rows - r),
+                     block.channels, taps, to + r, rows);
+      continue;
+    }
     for (int64_t t = 0; t < block.taps; t++) {
       const T* from = w + conv.filter_position(block.tap + t) + block.channel * conv.w_in;
       for (int64_t c = 0; c < block.channels; c++, from += conv.w_in, to += rows)
@@ -89,6 +122,8 @@ void pack_weights_task(void* state, int64_t index) {
     }
   }
 }
+
+constexpr int64_t kMostShared = 16 << 20;  // bytes of pixels packed for all tasks
 
 // A panel of consecutive pixels: where each comes from and goes to.
 template <class T>
@@ -203,6 +238,23 @@ void gather_tile(const PixelPanel<T>& panel, T* tile, int64_t rows, const T* y, 
     for (int64_t i = 0; i < panel.count; i++) tile[m * PixelPanel<T>::columns + i] = y[m * plane + panel.to[i]];
 }
 
+// One block of one panel of pixels, for all tasks that share it.
+template <class T>
+void pack_pixels_task(void* state, int64_t index) {
+  auto& tasks = *static_cast<DirectTasks<T>*>(state);
+  const Correlation<T>& conv = tasks.conv;
+  constexpr int64_t kColumns = kTileColumns<T>;
+  const TermBlocks blocks(conv.in_channels, conv.taps());
+  const int64_t block = index % blocks.count(), panel = index / blocks.count();
+  const int64_t tile = panel % tasks.pixel_parts.count, rest = panel / tasks.pixel_parts.count;
+  PixelPanel<T> pixels;
+  pixels.locate(conv, rest / conv.groups * tasks.pixels + tile * kColumns,
+                smaller(kColumns, tasks.pixels - tile * kColumns));
+  pixels.pack(
+      conv, rest % conv.groups, blocks.at(block),
+      tasks.packed_b + panel * kColumns * conv.in_channels * conv.taps() + blocks.terms_before(block) * pixels.width());
+}
+
 template <class T>
 void direct_task(void* state, int64_t index) {
   auto& tasks = *static_cast<DirectTasks<T>*>(state);
@@ -220,7 +272,7 @@ void direct_task(void* state, int64_t index) {
   const int64_t panel_to = panel_from + tasks.panel_parts.size(panel_part);
   const int64_t row_from = panels.start(panel_from), row_count = panels.start(panel_to) - row_from;
   const TermBlocks blocks(conv.in_channels, conv.taps());
-  const int64_t b_size = tiles * kColumns * blocks.deepest();
+  const int64_t b_size = tasks.packed_b ? 0 : tiles * kColumns * blocks.deepest();
   const int64_t sums_size = blocks.count() > 1 ? tiles * kColumns * row_count : 0;
   const int64_t bytes = (b_size + sums_size) * int64_t(sizeof(T)) + tiles * int64_t(sizeof(PixelPanel<T>)) + 64;
   T* const b = static_cast<T*>(tasks.runtime->scratch(4, bytes));
@@ -235,13 +287,17 @@ void direct_task(void* state, int64_t index) {
     pixels[tile].locate(conv, image * total + first, smaller(kColumns, total - first));
   }
   const int64_t plane = conv.y_plane(), channel = group * conv.out_channels;
-  const T* const w = tasks.packed_w + channel * conv.in_channels * conv.taps();
+  const int64_t terms = conv.in_channels * conv.taps();
+  const T* const w = tasks.packed_w + channel * terms;
+  const T* const shared_b =
+      tasks.packed_b + ((image * conv.groups + group) * tasks.pixel_parts.count + first_tile) * kColumns * terms;
   for (int64_t i = 0; i < blocks.count(); i++) {
     const TermBlock block = blocks.at(i);
     const int64_t depth = block.depth();
     const bool last = i == blocks.count() - 1;
-    if (conv.pointwise()) pack_runs(conv, group, block, pixels, tiles, b, kColumns * blocks.deepest());
-    for (int64_t tile = 0; tile < tiles; tile++)
+    if (conv.pointwise() && !tasks.packed_b)
+      pack_runs(conv, group, block, pixels, tiles, b, kColumns * blocks.deepest());
+    for (int64_t tile = 0; tile < tiles && !tasks.packed_b; tile++)
       if (!conv.pointwise() || !pixels[tile].one_run || pixels[tile].count != kColumns)
         pixels[tile].pack(conv, group, block, b + tile * kColumns * blocks.deepest());
     for (int64_t panel = panel_from; panel < panel_to; panel++) {
@@ -270,7 +326,10 @@ void direct_task(void* state, int64_t index) {
             }
           }
         }
-        find_packed_tile<T>(rows, at.count)(depth, a, b + tile * kColumns * blocks.deepest(), at.width(), end);
+        const T* const packed = tasks.packed_b
+                                    ? shared_b + tile * kColumns * terms + blocks.terms_before(i) * at.width()
+                                    : b + tile * kColumns * blocks.deepest();
+        find_packed_tile<T>(rows, at.count)(depth, a, packed, at.width(), end);
         if (last && !at.one_run)
           scatter_tile(at, buffer, rows, conv.y + at.image * conv.y_image() + (channel + row) * plane, plane);
       }
@@ -285,10 +344,17 @@ int64_t direct_run(const Correlation<T>& conv, const Runtime& runtime) {
   tasks.runtime = &runtime;
   tasks.conv = conv;
   const Split panels = row_panels<T>(conv.out_channels);
-  const int64_t weights = conv.groups * conv.out_channels * conv.in_channels * conv.taps();
-  tasks.packed_w = static_cast<T*>(runtime.scratch(0, larger(1, weights) * int64_t(sizeof(T))));
+  const int64_t terms = conv.in_channels * conv.taps();
+  const int64_t weights = conv.groups * conv.out_channels * terms;
+  const int64_t bytes = larger(1, weights) * int64_t(sizeof(T));
+  Keep keep(runtime, int64_t(sizeof(T)) << 8 | Simd<T>::tile_rows, bytes);
+  if (keep.asked) return kOk;
+  tasks.packed_w = static_cast<T*>(keep.memory ? keep.memory : runtime.scratch(0, bytes));
   if (!tasks.packed_w) return kOutOfMemory;
-  run_tasks(runtime, weights > 16384, conv.groups * panels.parts, pack_weights_task<T>, &tasks);
+  if (!keep.ready) {
+    run_tasks(runtime, weights > 16384, conv.groups * panels.parts, pack_weights_task<T>, &tasks);
+    keep.fill_done();
+  }
   const double work = conv.operations() + double(conv.batch) * double(conv.y_image());
   // Panels run across images unless positions could overflow.
   const bool across = conv.x_image() < (int64_t(1) << 30) / kTileColumns<T>;
@@ -300,6 +366,14 @@ int64_t direct_run(const Correlation<T>& conv, const Runtime& runtime) {
   const int64_t parts = smaller(tiles, larger(ceil_div(tasks.pixels, 384), smaller(wanted, tasks.pixels / 96)));
   tasks.pixel_parts = {tiles, larger(1, parts)};
   tasks.panel_parts = {panels.parts, larger(1, smaller(panels.parts, ceil_div(wanted, tasks.pixel_parts.parts)))};
+  // Tasks that differ in their output channels alone would all pack the same pixels.
+  const int64_t b_bytes = images * conv.groups * tiles * kTileColumns<T> * terms * int64_t(sizeof(T));
+  if (tasks.panel_parts.parts > 1 && terms > 0 && b_bytes <= kMostShared) {
+    tasks.packed_b = static_cast<T*>(runtime.scratch(1, b_bytes));
+    if (!tasks.packed_b) return kOutOfMemory;
+    run_tasks(runtime, work > 1e6, images * conv.groups * tiles * TermBlocks(conv.in_channels, conv.taps()).count(),
+              pack_pixels_task<T>, &tasks);
+  }
   run_tasks(runtime, work > 1e6, images * conv.groups * tasks.pixel_parts.parts * tasks.panel_parts.parts,
             direct_task<T>, &tasks);
   return tasks.failed ? int64_t(kOutOfMemory) : int64_t(kOk);

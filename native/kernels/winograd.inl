@@ -6,12 +6,13 @@
 // of that of the usual 0, +-1, +-2, and all constants of A and B are exact.
 //
 // Up to 64 tiles: a task carries a panel of output channels through all steps, from its weights' transform on, because
-// all transformed weights (36 floats for 9) would be the largest traffic. Few channels: a task carries 32 tiles through
-// all steps, V stays in the second-level cache. Else every step is run for up to 256 tiles by all threads, the gemms
-// point by point. The numbers are the same.
+// all transformed weights (36 floats for 9) would be the largest traffic; unless they are kept from an earlier call.
+// Few channels: a task carries 32 tiles through all steps, V stays in the second-level cache. Else every step is run
+// for up to 256 tiles by all threads, the gemms point by point. The numbers are the same.
 #pragma once
 #include "conv_plan.inl"
 #include "gemm.inl"
+#include "kept.inl"
 #include "parallel.inl"
 
 namespace xcorr {
@@ -407,16 +408,21 @@ struct Winograd {
   }
 
   int64_t run() {
-    if (tiles <= 64) return run_few_tiles();
     constexpr int64_t kSquare = kPoints * kPoints;
-    u = static_cast<float*>(runtime.scratch(0, conv.groups * kSquare * point_stride * int64_t(sizeof(float))));
+    const int64_t bytes = conv.groups * kSquare * point_stride * int64_t(sizeof(float));
+    Keep keep(runtime, kSquare << 16 | flipped << 8 | Simd<float>::tile_rows, bytes);
+    if (keep.asked) return kOk;
+    if (tiles <= 64 && !keep.memory) return run_few_tiles();
+    u = static_cast<float*>(keep.memory ? keep.memory : runtime.scratch(0, bytes));
     if (!u) return kOutOfMemory;
     const int64_t parts = ceil_div(conv.in_channels, 64);
-    run_tasks(runtime, conv.groups * rows.parts * parts, [this, parts](int64_t i) {
-      const int64_t c = i % parts * 64;
-      const int64_t group = i / parts / rows.parts, panel = i / parts % rows.parts;
-      transform_weights(group, panel, c, smaller(c + 64, conv.in_channels), shared_u(group, panel), point_stride);
-    });
+    if (!keep.ready)
+      run_tasks(runtime, conv.groups * rows.parts * parts, [this, parts](int64_t i) {
+        const int64_t c = i % parts * 64;
+        const int64_t group = i / parts / rows.parts, panel = i / parts % rows.parts;
+        transform_weights(group, panel, c, smaller(c + 64, conv.in_channels), shared_u(group, panel), point_stride);
+      });
+    keep.fill_done();
     if (conv.in_channels <= 160 && tiles >= 128) {
       run_tasks(runtime, conv.groups * ceil_div(panels, kGroup), [this](int64_t i) { fused_task(i); });
       return failed ? int64_t(kOutOfMemory) : int64_t(kOk);

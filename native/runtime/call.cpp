@@ -133,10 +133,10 @@ int64_t invoke(const Call& call, const KernelTable& table, const Runtime& runtim
 
 void set_trace(bool on) { trace.store(on, std::memory_order_relaxed); }
 
-int64_t run(const Call& call, const Settings& settings, void* const* operands) {
+int64_t run(const Call& call, const Settings& settings, void* const* operands, Kept* kept) {
   const char* algorithm = nullptr;
-  const Runtime runtime = {thread_count(), settings.precision, parallel, scratch, &algorithm};
-  if (!trace.load(std::memory_order_relaxed)) [[likely]]
+  const Runtime runtime = {thread_count(), settings.precision, parallel, scratch, &algorithm, kept};
+  if (!trace.load(std::memory_order_relaxed) || (kept && !kept->memory)) [[likely]]
     return invoke(call, *settings.table, runtime, operands);
   const double start = seconds();
   const int64_t status = invoke(call, *settings.table, runtime, operands);

@@ -37,7 +37,7 @@ struct Settings {
 };
 
 // The same with this process's pool and memory, traced if asked for. Operands hold their regions; null where not given.
-int64_t run(const Call& call, const Settings& settings, void* const* operands);
+int64_t run(const Call& call, const Settings& settings, void* const* operands, Kept* kept = nullptr);
 
 // One line per call on stderr. Initially XCORR_TRACE=1.
 void set_trace(bool on);

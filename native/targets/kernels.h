@@ -22,6 +22,7 @@
 #include "../kernels/gemm_tile.inl"
 #include "../kernels/im2col.inl"
 #include "../kernels/index.inl"
+#include "../kernels/kept.inl"
 #include "../kernels/layer_norm.inl"
 #include "../kernels/math.inl"
 #include "../kernels/moments.inl"
