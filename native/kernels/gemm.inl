@@ -1,7 +1,8 @@
 // c = activation(op(a) op(b) + bias [+ c]).
 //
 // Ways, chosen from the sizes alone, first match:
-//   1. dot       at most 4 rows (or columns) whose reduction is contiguous in both operands: fully connected layers at
+//   1. dot       at most 8 rows (or one column) whose reduction is contiguous in both operands: fully connected layers
+//   at
 //                small batch. Reads the big operand once, sums in 16 virtual lanes.
 //   2. product.inl: everything else.
 #pragma once
@@ -23,58 +24,61 @@ struct Gemm {
 // ---- dot ----
 
 template <class T, int kM, int kN>
-[[gnu::noinline]] void dot_tile(const Gemm<T>& g, int64_t column) {
+[[gnu::noinline]] void dot_tile(const Gemm<T>& g, int64_t row, int64_t column) {
   Wide<T> sums[kM][kN];
 #pragma GCC unroll 4
   for (int i = 0; i < kM; i++)
 #pragma GCC unroll 4
     for (int j = 0; j < kN; j++) sums[i][j] = Wide<T>::of(0);
-  const T* b = g.b + column * g.k;
+  const T* const a = g.a + row * g.k;
+  const T* const b = g.b + column * g.k;
   int64_t k = 0;
   for (; k + 16 <= g.k; k += 16) {
-    Wide<T> row[kM];
+    Wide<T> left[kM];
 #pragma GCC unroll 4
-    for (int i = 0; i < kM; i++) row[i] = Wide<T>::load(g.a + i * g.k + k);
+    for (int i = 0; i < kM; i++) left[i] = Wide<T>::load(a + i * g.k + k);
 #pragma GCC unroll 4
     for (int j = 0; j < kN; j++) {
-      const Wide<T> other = Wide<T>::load(b + j * g.k + k);
+      const Wide<T> right = Wide<T>::load(b + j * g.k + k);
 #pragma GCC unroll 4
-      for (int i = 0; i < kM; i++) sums[i][j].add_product(row[i], other);
+      for (int i = 0; i < kM; i++) sums[i][j].add_product(left[i], right);
     }
   }
-  if (k < g.k)
-    for (int j = 0; j < kN; j++)
-      for (int i = 0; i < kM; i++)
-        sums[i][j].add_product(Wide<T>::load_partial(g.a + i * g.k + k, g.k - k),
-                               Wide<T>::load_partial(b + j * g.k + k, g.k - k));
-  for (int i = 0; i < kM; i++)
+  if (k < g.k) {
+#pragma GCC unroll 4
     for (int j = 0; j < kN; j++) {
-      T* const c = g.c + i * g.n + column + j;
-      const T sum = sums[i][j].sum();
-      finish_tile<T>(&sum, 1, 1,
-                     {c, 1, 1, g.accumulate ? c : nullptr, 1, g.row_bias ? g.row_bias + i : nullptr,
-                      g.column_bias ? g.column_bias + column + j : nullptr, nullptr, g.activation});
+      const Wide<T> right = Wide<T>::load_partial(b + j * g.k + k, g.k - k);
+#pragma GCC unroll 4
+      for (int i = 0; i < kM; i++) sums[i][j].add_product(Wide<T>::load_partial(a + i * g.k + k, g.k - k), right);
     }
+  }
+  T totals[kM * kN];
+  sum_each<T, kM * kN>(sums[0], totals);
+  T* const c = g.c + row * g.n + column;
+  finish_tile<T>(totals, kN, kM,
+                 {c, g.n, kN, g.accumulate ? c : nullptr, g.n, g.row_bias ? g.row_bias + row : nullptr,
+                  g.column_bias ? g.column_bias + column : nullptr, nullptr, g.activation});
 }
 
-template <class T, int kM>
-void dot_columns(const Gemm<T>& g, int64_t from, int64_t to) {
-  for (; from + 4 <= to; from += 4) dot_tile<T, kM, 4>(g, from);
-  for (; from < to; from++) dot_tile<T, kM, 1>(g, from);
+template <class T, int kN>
+void dot_rows(const Gemm<T>& g, int64_t column) {
+  int64_t row = 0;
+  for (; row + 4 <= g.m; row += 4) dot_tile<T, 4, kN>(g, row, column);
+  switch (g.m - row) {
+    case 1:
+      return dot_tile<T, 1, kN>(g, row, column);
+    case 2:
+      return dot_tile<T, 2, kN>(g, row, column);
+    case 3:
+      return dot_tile<T, 3, kN>(g, row, column);
+  }
 }
 
+// Columns outermost: what is large, b, is read once.
 template <class T>
 void dot(const Gemm<T>& g, int64_t from, int64_t to) {
-  switch (g.m) {
-    case 1:
-      return dot_columns<T, 1>(g, from, to);
-    case 2:
-      return dot_columns<T, 2>(g, from, to);
-    case 3:
-      return dot_columns<T, 3>(g, from, to);
-    default:
-      return dot_columns<T, 4>(g, from, to);
-  }
+  for (; from + 4 <= to; from += 4) dot_rows<T, 4>(g, from);
+  for (; from < to; from++) dot_rows<T, 1>(g, from);
 }
 
 template <class T>
@@ -120,30 +124,33 @@ int64_t gemm(const GemmSizes& s, const Runtime& runtime, void* const* operands) 
   }
   if (g.m == 1) g.trans_a = false;
   if (g.n == 1) g.trans_b = true;
-  if (g.m <= 4 && !g.trans_a && g.trans_b) {
+  if (g.m <= 8 && !g.trans_a && g.trans_b) {
     const double work = 2.0 * double(g.m) * double(g.n) * double(g.k);
     DotTasks<T> tasks = {&sizes, g, {g.n, larger(1, smaller(g.n / 4, int64_t(work / 250e3)))}};
     run_tasks(runtime, work * double(s.batch) > 1e6, s.batch * tasks.parts.parts, dot_task<T>, &tasks);
     return kOk;
   }
+  // Few rows of a and many of b, both contiguous along the reduction: c^T = b a^T reads b, which is large, as it lies.
+  const bool turned = !g.trans_a && g.trans_b && g.m <= 256 && g.m < g.n && g.m * g.n <= 512 << 10;
   Product<T> p = {};
   p.batch = s.batch;
-  p.m = g.m;
-  p.n = p.image = g.n;
   p.k = g.k;
-  p.a = g.a;
-  p.a_row = g.trans_a ? 1 : g.k;
-  p.a_term = g.trans_a ? g.m : 1;
-  p.a_batch = sizes.a_batch_stride;
-  p.b = g.b;
-  p.b_term = g.trans_b ? g.k : g.n;
-  p.b_batch = sizes.b_batch_stride;
-  p.trans_b = g.trans_b;
   p.c = g.c;
   p.c_row = g.n;
   p.c_batch = g.m * g.n;
-  p.row_bias = g.row_bias;
-  p.column_bias = g.column_bias;
+  p.turned = turned;
+  p.m = turned ? g.n : g.m;
+  p.n = p.image = turned ? g.m : g.n;
+  p.a = turned ? g.b : g.a;
+  p.b = turned ? g.a : g.b;
+  p.a_row = g.trans_a ? 1 : g.k;
+  p.a_term = g.trans_a ? g.m : 1;
+  p.a_batch = turned ? sizes.b_batch_stride : sizes.a_batch_stride;
+  p.b_term = g.trans_b ? g.k : g.n;
+  p.b_batch = turned ? sizes.a_batch_stride : sizes.b_batch_stride;
+  p.trans_b = g.trans_b;
+  p.row_bias = turned ? g.column_bias : g.row_bias;
+  p.column_bias = turned ? g.row_bias : g.column_bias;
   p.residual = g.accumulate ? g.c : nullptr;
   p.activation = g.activation;
   return run_product<T>(p, runtime);

@@ -32,6 +32,7 @@ struct ProductTasks {
   Split a_parts, b_parts;  // of the row panels and of the tiles, while they are packed for all
   int64_t chunk_tiles;     // a task takes so many of its tiles at a time
   int64_t group_blocks;    // and so many blocks of the depth
+  bool a_as_it_lies;       // its rows are contiguous along the depth, and pass by few tiles
   bool failed;
 };
 
@@ -91,7 +92,7 @@ struct ProductTask {
   bool regroups() const { return tasks.group_blocks < blocks.parts; }
   bool allocate() {
     const int64_t chunk = smaller(tasks.chunk_tiles, tiles) * kColumns;
-    const int64_t a = tasks.packed_a ? 0 : round_up(kRows * blocks.size(0), 64);
+    const int64_t a = tasks.packed_a || tasks.a_as_it_lies ? 0 : round_up(kRows * blocks.size(0), 64);
     const int64_t b = tasks.packed_b ? 0 : chunk * tasks.group_blocks * blocks.size(0);
     const int64_t sums = (regroups() ? row_count : kRows) * chunk;
     own_a = static_cast<T*>(
@@ -103,7 +104,9 @@ struct ProductTask {
   }
 
   // The tile's panel of b can be read where it lies.
-  bool regular(int64_t tile) const { return !p.trans_b && columns[tile].whole && columns[tile].count == kColumns; }
+  bool regular(int64_t tile) const {
+    return !tasks.a_as_it_lies && !p.trans_b && columns[tile].whole && columns[tile].count == kColumns;
+  }
 
   void run() {
     for (int64_t tile = 0; tile < tiles; tile++) columns[tile] = TileColumns::of(p, first_tile + tile);
@@ -111,6 +114,22 @@ struct ProductTask {
       for (int64_t group = 0; group < blocks.parts; group += tasks.group_blocks)
         pass(chunk, smaller(tiles, chunk + tasks.chunk_tiles), group,
              smaller(blocks.parts, group + tasks.group_blocks));
+  }
+
+  // Row panel `panel` of a as it lies, with all its tiles.
+  void pass_rows(int64_t panel, int64_t block, int64_t chunk, int64_t chunk_end, const T* b, Prefetch<T> prefetch,
+                 T* sums) {
+    const int64_t row = panels.start(panel), rows = panels.size(panel), depth = blocks.size(block);
+    const T* const a = p.a + row * p.a_row + blocks.start(block);
+    for (int64_t tile = chunk; tile < chunk_end; tile++) {
+      const TileColumns& at = columns[tile];
+      T* const sum = sums + (tile - chunk) * rows * kColumns;
+      Ahead<T> ahead;
+      prefetch.share(ahead);
+      Tiles<T>::template find_rows<kRows>(rows, at.count <= Simd<T>::lanes)(
+          depth, a, p.a_row, b + (tile - chunk) * kColumns * depth, ahead, end_of(tile, block, row, sum));
+      if (block == blocks.parts - 1) finish(at, row, rows, sum);
+    }
   }
 
   // What the pass after this one reads first.
@@ -165,8 +184,22 @@ struct ProductTask {
             next = tasks.packed_a + next_row * p.k + blocks.start(next_block) * next_rows;
             next_size = next_rows * blocks.size(next_block);
           }
-        } else {
+        } else if (!tasks.a_as_it_lies) {
           pack_a_panels<T>(p, panel, 1, k0, depth, own_a - row * depth - k0 * rows, depth);
+        }
+        if (tasks.a_as_it_lies) {
+          const bool next_panel = block == group_end - 1;
+          const int64_t next_row = next_panel ? row + rows : row, next_block = next_panel ? group : block + 1;
+          Prefetch<T> rows_ahead;
+          if (next_row < first_row + row_count)
+            rows_ahead = {p.a + next_row * p.a_row + blocks.start(next_block), rows, blocks.size(next_block), p.a_row,
+                          chunk_end - chunk};
+          pass_rows(panel, block, chunk, chunk_end,
+                    tasks.packed_b
+                        ? tasks.packed_b + k0 * round_up(p.n, kColumns) + (first_tile + chunk) * kColumns * depth
+                        : own_b + (k0 - group_k) * width,
+                    rows_ahead, sums);
+          continue;
         }
         const int64_t share = ceil_div(next_size, chunk_end - chunk);
         Ahead<T> ahead;
@@ -191,7 +224,7 @@ struct ProductTask {
           } else {
             full_tile(depth, a, own, kColumns, ahead, end);
           }
-          if (block == blocks.parts - 1 && !at.whole) finish_parts(at, row, rows, sum);
+          if (block == blocks.parts - 1) finish(at, row, rows, sum);
         }
       }
     }
@@ -201,7 +234,7 @@ struct ProductTask {
   XCORR_MEMBER TileEnd<T> end_of(int64_t tile, int64_t block, int64_t row, T* sum) const {
     const TileColumns& at = columns[tile];
     TileEnd<T> end = {sum, kColumns, panel_width<T>(at.count), block > 0 ? sum : nullptr, kColumns};
-    if (block < blocks.parts - 1 || !at.whole) return end;
+    if (block < blocks.parts - 1 || !at.whole || p.turned) return end;
     end.c = p.c + row * p.c_row + at.image * p.c_jump + at.rest;
     end.c_stride = p.c_row;
     end.columns = at.count;
@@ -217,14 +250,26 @@ struct ProductTask {
     return end;
   }
 
-  // Sums of a tile that lies in several images go to their places.
-  void finish_parts(const TileColumns& at, int64_t row, int64_t rows, const T* sum) const {
+  // The places of a finished tile's sums, if they are not those of its rows.
+  void finish(const TileColumns& at, int64_t row, int64_t rows, const T* sum) const {
+    if (p.turned) return finish_turned(at, row, rows, sum);
+    if (at.whole) return;
     at.each(p.image, [&](int64_t j, int64_t n, int64_t rest, int64_t length) {
       T* const c = p.c + row * p.c_row + n * p.c_jump + rest;
       finish_tile<T>(sum + j, kColumns, rows,
                      {c, p.c_row, length, nullptr, 0, p.row_bias ? p.row_bias + row : nullptr, nullptr,
                       p.residual ? p.residual + (c - p.c) : nullptr, p.activation});
     });
+  }
+  void finish_turned(const TileColumns& at, int64_t row, int64_t rows, const T* sum) const {
+    constexpr int64_t kStride = (kRows + Simd<T>::lanes - 1) / Simd<T>::lanes * Simd<T>::lanes;
+    alignas(64) T turned[kColumns * kStride];
+    transpose_matrix<T>(sum, kColumns, rows, at.count, turned, kStride, rows);
+    T* const c = p.c + at.rest * p.c_row + row;
+    finish_tile<T>(
+        turned, kStride, at.count,
+        {c, p.c_row, rows, nullptr, 0, p.column_bias ? p.column_bias + at.rest : nullptr,
+         p.row_bias ? p.row_bias + row : nullptr, p.residual ? p.residual + (c - p.c) : nullptr, p.activation});
   }
 };
 
@@ -291,9 +336,11 @@ int64_t run_product(const Product<T>& p, const Runtime& runtime) {
   const int64_t b_bytes = tiles * kTileColumns<T> * p.k * int64_t(sizeof(T));
   // Packing a for all is worth it if more than one task or chunk reads it; else a chunk is all that a task has.
   const bool pack_a = (p.batch == 1 || p.a_batch == 0) && p.batch * p.n > columns && a_bytes <= kMostPacked;
+  tasks.a_as_it_lies = !pack_a && p.a_term == 1 && (p.turned || p.m * p.k > kNear);
   tasks.chunk_tiles = larger(1, (pack_a ? columns : larger(columns, 512)) / kTileColumns<T>);
   const bool pack_b = (p.batch == 1 || p.b_batch == 0) && p.batch * tasks.row_parts.parts > 1 &&
-                      b_bytes <= kMostPacked && (p.trans_b || p.image != p.n || tasks.row_parts.size(0) > 2);
+                      b_bytes <= kMostPacked &&
+                      (tasks.a_as_it_lies || p.trans_b || p.image != p.n || tasks.row_parts.size(0) > 2);
   if (pack_a) {
     tasks.packed_a = static_cast<T*>(runtime.scratch(0, a_bytes));
     if (!tasks.packed_a) return kOutOfMemory;

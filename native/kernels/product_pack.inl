@@ -15,6 +15,7 @@ struct Product {
   bool trans_b;
   T* c;
   int64_t c_row, c_batch;
+  bool turned;                                 // c is stored transposed: c_row is the distance of its columns
   int64_t image, b_jump, c_jump;               // columns an image; image = n: all in one (the only form with trans_b)
   const T *row_bias, *column_bias, *residual;  // the residual lies like c, and may be c itself
   int64_t bias_batch;                          // of the row bias

@@ -73,6 +73,33 @@ template <class T>
   }
 }
 
+// to[i] = sums[i].sum() for several sums at a time: the same tree, its steps down the columns of a transposed block.
+template <class T, int kCount>
+XCORR_INLINE void sum_each(const Wide<T>* sums, T* to) {
+  constexpr int N = Simd<T>::lanes, kVectors = Wide<T>::vectors;
+  if constexpr (kCount % N != 0) {
+    for (int i = 0; i < kCount; i++) to[i] = sums[i].sum();
+  } else {
+    for (int group = 0; group < kCount; group += N) {
+      typename Simd<T>::V block[N];
+#pragma GCC unroll 16
+      for (int i = 0; i < N; i++) {
+        typename Simd<T>::V folded[kVectors];
+        for (int v = 0; v < kVectors; v++) folded[v] = sums[group + i].v[v];
+        for (int half = kVectors / 2; half > 0; half /= 2)
+          for (int v = 0; v < half; v++) folded[v] = folded[v] + folded[v + half];
+        block[i] = folded[0];
+      }
+      transpose_blocks<N, N>(block);
+#pragma GCC unroll 4
+      for (int half = N / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < half; i++) block[i] = block[i] + block[i + half];
+      store(to + group, block[0]);
+    }
+  }
+}
+
 // Every second of the lanes of a and b, from the first or the second on.
 #define XCORR_EVEN(l) (2 * (l))
 #define XCORR_ODD(l) (2 * (l) + 1)
