@@ -47,9 +47,13 @@ export const buildAdvice =
 
 /**
  * V8's collector as a function, for the memory pool: the engine offers it to contexts made while the flag is set. Node
- * documents setFlagsFromString; where an embedder forbids it the pool does without.
+ * documents setFlagsFromString; where an embedder forbids it, or the user with XCORR_COLLECT=0, the pool does without.
+ *
+ * What is set holds for the whole process, so it is little: the room for young objects keeps the size it has when the
+ * library is first used. There is no gentler way: the size's limit is read once, when V8 starts, and `gc` grows nothing.
  */
 export function collector(): MemoryHooks["collect"] | undefined {
+  if (process.env.XCORR_COLLECT === "0") return undefined;
   try {
     v8.setFlagsFromString("--expose-gc");
     const gc = vm.runInNewContext("gc") as ((options?: { type: "minor" }) => void) | undefined;

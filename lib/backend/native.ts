@@ -20,6 +20,7 @@ export interface Addon {
   watch(id: number, owner: object): void;
   unwatch(id: number): void;
   sweep(out: Int32Array): number;
+  trim(): void;
   describe(): string;
   targets(): string[];
   target(): string;
@@ -119,6 +120,7 @@ export class NativeBackend implements Backend {
       watch: (id, owner) => addon.watch(id, owner),
       unwatch: (id) => addon.unwatch(id),
       sweep: (out) => addon.sweep(out),
+      trim: () => addon.trim(),
       ...(collect === undefined ? {} : { collect }),
     };
   }

@@ -33,6 +33,8 @@ export interface MemoryHooks {
   unwatch(id: number): void;
   /** Writes the ids whose owners are gone and forgets them; returns how many. */
   sweep(out: Int32Array): number;
+  /** Gives back to the system what the C library's allocator holds free. */
+  trim(): void;
   /** Asks V8 for a collection: of the young generation, or of everything. Absent if V8 does not offer it. */
   collect?(all: boolean): void;
 }
@@ -47,6 +49,12 @@ const handedBudget = 48 * 1024 * 1024;
 const restBudget = 16 * 1024 * 1024;
 /** After so many a training step asks for a full collection at its end, so that what has grown old is not left to pile up. */
 const oldBudget = 4 * 1024 * 1024 * 1024;
+/**
+ * So often, in milliseconds, what the C library holds free is given back to the system at a moment of rest: V8's compilers and
+ * collectors take some megabytes in turn on each of their threads, and nobody else would give them back. Takes 0.2 ms in
+ * a small process; where it takes longer it is done more rarely, for a thousandth of the time at most.
+ */
+const trimInterval = 1000;
 /**
  * Before the pool grows it looks harder: it asks for a young collection if so many bytes were handed out since the last, and for a
  * full one after so many, since what two young collections have met is old and only a full one finds it lost. In the
@@ -150,6 +158,7 @@ let collections = 0;
 let limit = Number.POSITIVE_INFINITY;
 let liveAfterCollection = 0;
 let liveAfterFullCollection = handedBudget;
+let nextTrim = 0;
 let slab: Uint8Array | undefined;
 let slabUsed = 0;
 let poisoned = false;
@@ -349,6 +358,11 @@ function find(capacity: number): Block {
 export function collectAtRest(trained: boolean): void {
   if (hooks?.collect === undefined || handedSinceCollection <= restBudget) return;
   collect(trained && handedSinceFullCollection > oldBudget + 8 * live);
+  const start = performance.now();
+  if (start < nextTrim) return;
+  hooks.trim();
+  const end = performance.now();
+  nextTrim = end + Math.max(trimInterval, 1000 * (end - start));
 }
 
 /** Collects until `capacity` more bytes fit under the limit: what is known to be gone, then what is young, then everything. */

@@ -23,6 +23,7 @@ constexpr Export kExports[] = {
     {"watch", watch},
     {"unwatch", unwatch},
     {"sweep", sweep},
+    {"trim", trim},
     {"targets", targets},
     {"target", target},
     {"setTarget", set_target},

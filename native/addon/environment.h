@@ -60,6 +60,8 @@ napi_value watch(napi_env, napi_callback_info);  // watch.cpp
 napi_value unwatch(napi_env, napi_callback_info);
 napi_value sweep(napi_env, napi_callback_info);
 
+napi_value trim(napi_env, napi_callback_info);  // trim.cpp
+
 napi_value targets(napi_env, napi_callback_info);  // settings.cpp
 napi_value target(napi_env, napi_callback_info);
 napi_value set_target(napi_env, napi_callback_info);
