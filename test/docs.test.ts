@@ -9,7 +9,7 @@ import * as xcorr from "./support/xcorr.js";
 
 /**
  * The docs say what is true: the pages of docs/ops are those that the generator makes, every public function is on one,
- * and every `js` block of the README and the guide runs against the built package as a reader would run it.
+ * and every `js` block of the README, the guide and the page on serving runs against the built package as a reader would run it.
  */
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -113,11 +113,20 @@ function run(code: string, backend: string): string {
 // The blocks of a section belong together: they are one module, which prints what its `text` blocks show.
 const guide = sections("docs/guide.md");
 const readme = sections("README.md");
+/** Every block of this page is a module of its own. A line that prints ends with what it prints, if that is fixed. */
+const serving = sections("docs/serving.md").flatMap((s) =>
+  s.js.map((code, i) => [`${s.title}, ${i + 1}`, code] as const),
+);
 
 describe.each(backends)("on the %s backend", (backend) => {
   it.each(guide.map((s) => [s.title, s] as const))("the guide's %s runs and prints what it shows", (_, section) => {
     const printed = flat(run(section.js.join("\n"), backend));
     for (const text of section.text) expect(printed).toContain(flat(text));
+  });
+
+  it.each(serving)("serving: %s runs and prints what its comments say", (_, code) => {
+    const printed = flat(run(code, backend));
+    for (const [, said] of code.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)) expect(printed).toContain(flat(said!));
   });
 
   it.each(readme.filter((s) => s.js.length > 0).map((s) => [s.title, s] as const))(
@@ -131,4 +140,5 @@ describe.each(backends)("on the %s backend", (backend) => {
 it("the guide and the README have blocks to run", () => {
   expect(guide.length).toBeGreaterThan(12);
   expect(readme.flatMap((s) => s.js).length).toBeGreaterThanOrEqual(2);
+  expect(serving.length).toBeGreaterThanOrEqual(6);
 });

@@ -27,6 +27,11 @@ export function setAsyncQueueLimit(limit: number): void {
   queueLimit = checkInteger("setAsyncQueueLimit", "limit", limit, 1);
 }
 
+/** @internal */
+export function asyncQueueLimit(): number {
+  return queueLimit;
+}
+
 /** Sections that wait or compute now. */
 export function asyncQueueLength(): number {
   return waiting;

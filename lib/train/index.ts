@@ -14,3 +14,4 @@ export * from "./events.js";
 export * from "./fit.js";
 export * from "./metrics.js";
 export * from "./progress.js";
+export * from "./step.js";
