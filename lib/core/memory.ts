@@ -62,6 +62,8 @@ const trimInterval = 1000;
  * coincidence of collections and steps.
  */
 const growthBudget = 24 * 1024 * 1024;
+/** Small blocks cost next to nothing, so lack of one asks for a collection only after so many bytes of them. */
+const slabbedBudget = 4 * 1024 * 1024;
 const fullGrowthBudget = 256 * 1024 * 1024;
 
 /** A piece of memory with its typed views, made once. */
@@ -153,6 +155,7 @@ let tensors = 0;
 let fresh = 0;
 let freshBlocks = 0;
 let handedSinceCollection = 0;
+let slabbedSinceCollection = 0;
 let handedSinceFullCollection = 0;
 let collections = 0;
 let limit = Number.POSITIVE_INFINITY;
@@ -258,6 +261,7 @@ export function acquire(bytes: number, owner: object): Block {
 /** Makes `owner` the owner of a block: it counts as live until the owner is gone (a foreign block is then forgotten). */
 export function own(block: Block, owner: object): void {
   handedSinceCollection += block.capacity;
+  if (block.capacity <= slabbedBytes) slabbedSinceCollection += block.capacity;
   live += block.capacity;
   if (live > peak) peak = live;
   tensors++;
@@ -330,6 +334,8 @@ function find(capacity: number): Block {
   sweep();
   let block = take(capacity);
   if (block !== undefined) return block;
+  if (capacity <= slabbedBytes && slabbedSinceCollection < slabbedBudget && live + capacity <= limit)
+    return make(capacity);
   if (hooks?.collect !== undefined && handedSinceCollection > Math.max(handedBudget, liveAfterCollection / 2)) {
     collect(false);
     block = take(capacity);
@@ -396,6 +402,7 @@ function collect(all: boolean): void {
   }
   liveAfterCollection = live;
   handedSinceCollection = 0;
+  slabbedSinceCollection = 0;
 }
 
 function make(capacity: number): Block {

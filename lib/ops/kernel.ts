@@ -87,8 +87,8 @@ export function binary<D extends DType>(
 }
 
 /** Like `binary`, written into `y`, which is contiguous and may be an operand that has the same shape. */
-export function binaryInto(op: BinaryCode, a: Tensor, b: Tensor, y: Tensor): void {
-  run("binary", a.dtype, binarySizes(binaryNumber[op], y.shape, a, b, 0, 0), [a, b, y]);
+export function binaryInto(op: BinaryCode, a: Tensor, b: Tensor, y: Tensor, p0 = 0): void {
+  run("binary", a.dtype, binarySizes(binaryNumber[op], y.shape, a, b, p0, 0), [a, b, y]);
 }
 
 export function comparison(op: CompareCode, a: Tensor, b: Tensor): Tensor<"bool"> {

@@ -12,7 +12,7 @@ import {
   batchNormOp,
 } from "./batch_norm.js";
 import { checkTensor } from "./compare.js";
-import { copyInto, floating, sameDType, unary } from "./kernel.js";
+import { binary, binaryInto, copyInto, floating, sameDType, unary } from "./kernel.js";
 import { layerNormOp } from "./layer_norm.js";
 import { checkChannels } from "./normalization.js";
 import { add, mul, rsqrt, square } from "./pointwise.js";
@@ -38,12 +38,18 @@ export interface BatchNormOptions {
   readonly residual?: Tensor | null;
 }
 
-/** target = (1 - momentum) target + momentum * value, in place and unrecorded. */
-function blend(target: Tensor, value: Tensor, momentum: number): void {
-  const next = add(unary("mul_scalar", target, 1 - momentum), unary("mul_scalar", value, momentum));
-  copyInto(target, next);
+/** target = (1 - momentum) target + share * value, in place and unrecorded: two calls, for there are many small ones. */
+function blend(target: Tensor, value: Tensor, momentum: number, share: number): void {
+  const kept = unary("mul_scalar", target, 1 - momentum);
+  if (target.isContiguous()) {
+    binaryInto("add_scaled", kept, value, target, share);
+  } else {
+    const next = binary("add_scaled", kept, value, share);
+    copyInto(target, next);
+    next.dispose();
+  }
+  kept.dispose();
   target.storage.version++;
-  next.dispose();
 }
 
 /**
@@ -111,8 +117,8 @@ export function batchNorm<D extends DType>(
   }
   const observe = (average: Tensor, variance: Tensor): void => {
     if (count === 0) return; // nothing was seen
-    if (runningMean !== null) blend(runningMean, average, momentum);
-    if (runningVar !== null) blend(runningVar, unary("mul_scalar", variance, count / (count - 1)), momentum);
+    if (runningMean !== null) blend(runningMean, average, momentum, momentum);
+    if (runningVar !== null) blend(runningVar, variance, momentum, (momentum * count) / (count - 1)); // unbiased
   };
   const op = activation === "none" ? batchNormOp : batchNormActivationOp;
   return reshape(op(inputs, { eps, activation, observe }), x.shape) as Tensor<D>;
@@ -269,9 +275,9 @@ export function instanceNorm<D extends DType>(
   const observe = (average: Tensor, variance: Tensor): void => {
     if (batch * inner === 0) return;
     const perImage = (t: Tensor): Tensor => mean(reshape(t, [batch, channels]), { dim: 0 });
-    if (runningMean !== null) blend(runningMean, perImage(average), momentum);
+    if (runningMean !== null) blend(runningMean, perImage(average), momentum, momentum);
     if (runningVar !== null) {
-      blend(runningVar, perImage(unary("mul_scalar", variance, inner / (inner - 1))), momentum);
+      blend(runningVar, perImage(variance), momentum, (momentum * inner) / (inner - 1));
     }
   };
   const rows = reshape(x, [1, batch * channels, inner]);
