@@ -3,9 +3,10 @@
 // The list, in order; the first whose condition holds is taken. Conditions read the shape and the precision mode, never
 // the number of threads or the instruction set, so that all of them give the same bits. C and K: channels of a group.
 //   conv, conv_input_grad
-//     1. stencil.inl (by conv_few_channels.inl): C = K = 1, rows of outputs that fill 16 lanes (24, 28, 32, 56, ...);
-//        the input gradient with stride 1.
-//     2. depthwise.inl: C = K = 1, 8 planes or more, strides up to 4.
+//     1. depthwise_rows.inl: C = 1 (K = 1 of the input gradient), 3x3 or 5x5, stride 1 or 2, rows of 7 outputs or more
+//        (5x5: 10, with stride 2 14); the input gradient with stride 1. depthwise_rows_input_grad.inl: with stride 2.
+//     2. depthwise.inl: C = K = 1, 8 planes or more, strides up to 4. Before it conv_few_channels.inl for rows of
+//        outputs that fill 16 lanes (24, 28, 32, 56, ...).
 //     3. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more.
 //     4. winograd.inl, F(2x2): the same, default or tight precision, 32 of its smaller tiles or more.
 //     5. conv_image_lanes.inl: 24 images or more, rows of less than 24 outputs, 4 <= K <= 64, two to 32 taps, small
@@ -31,6 +32,8 @@
 #include "conv_weight_grad.inl"
 #include "conv_weight_grad_rows.inl"
 #include "depthwise.inl"
+#include "depthwise_rows.inl"
+#include "depthwise_rows_input_grad.inl"
 #include "winograd.inl"
 #include "winograd_weight_grad.inl"
 
@@ -56,6 +59,7 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
   if (conv_y(s).high == 0) return kOk;
   const Correlation<T> correlation = forward_correlation<T>(s, operands);
   const bool asks = asks_only(runtime);  // what would be kept of the weights
+  if (depthwise_rows_fit(correlation)) return asks ? int64_t(kOk) : depthwise_rows(correlation, runtime);
   if (wide_depthwise(correlation)) return asks ? int64_t(kOk) : FewChannels<T>(runtime, correlation).execute();
   if (depthwise_fits(s)) return asks ? int64_t(kOk) : Depthwise<T>(s, runtime).forward(operands);
   if constexpr (sizeof(T) == 4) {
@@ -91,6 +95,8 @@ int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const*
   const int64_t no_phase[kSpatial] = {};
   const bool unit_stride = s.stride[0] == 1 && s.stride[1] == 1 && s.stride[2] == 1;
   const Correlation<T> correlation = input_grad_correlation<T>(s, operands, no_phase);
+  if (unit_stride && depthwise_rows_fit(correlation)) return depthwise_rows(correlation, runtime);
+  if (depthwise_rows_input_grad_fits(s)) return depthwise_rows_input_grad<T>(s, runtime, operands);
   if (unit_stride && wide_depthwise(correlation)) return FewChannels<T>(runtime, correlation).execute();
   if (depthwise_fits(s)) return Depthwise<T>(s, runtime).input_grad(operands);
   if constexpr (sizeof(T) == 4) {

@@ -8,7 +8,6 @@
 #pragma once
 #include "conv_direct.inl"
 #include "parallel.inl"
-#include "stencil.inl"
 
 namespace xcorr {
 namespace {
@@ -166,28 +165,11 @@ struct FewChannels {
 
   bool filters() const { return conv.out_channels == 1 && !one_run && terms <= 384; }
 
-  // Kernels of 3x3 and 5x5 with stride 1 or 2 that start at or before the first pixel: 3, 5; else 0.
-  int64_t stencil_kernel() const {
-    const bool fits = conv.in_channels == 1 && conv.out_channels == 1 && h.taps == w.taps &&
-                      (w.taps == 3 || w.taps == 5) && h.step == w.step && w.step <= 2 && h.tap_step == w.tap_step &&
-                      (w.tap_step == 1 || w.tap_step == -1) && w.offset + smaller(0, (w.taps - 1) * w.tap_step) <= 0 &&
-                      conv.dense() && rows_fill_lanes(w);
-    return fits ? w.taps : 0;
-  }
-
   template <int kRows>
   void filter_row(const T* b, T* y, int64_t channel, const T* residual) const {
-    const int64_t b_row = h.step * w.step * pitch, kernel = stencil_kernel();
+    const int64_t b_row = h.step * w.step * pitch;
     const T bias = conv.bias ? conv.bias[channel] : T(0);
     const T* const weights = packed_w + channel * terms;
-    if (kernel) {
-      T ascending[25];
-      for (int64_t t = 0; t < kernel * kernel; t++)
-        ascending[t] = weights[w.tap_step > 0 ? t : kernel * kernel - 1 - t];
-      const auto rows = kernel == 3 ? (w.step == 1 ? stencil_rows<T, 3, 1, kRows> : stencil_rows<T, 3, 2, kRows>)
-                                    : (w.step == 1 ? stencil_rows<T, 5, 1, kRows> : stencil_rows<T, 5, 2, kRows>);
-      return rows(b, w.step * pitch, pitch, ascending, w.count, y, w.size, bias, residual, conv.activation);
-    }
     T biases[kRows];
     for (int m = 0; m < kRows; m++) biases[m] = bias;
     for (int64_t column = 0; column < w.count; column += kColumns) {

@@ -112,6 +112,40 @@ XCORR_INLINE V every_second(V a, V b, bool odd) {
   XCORR_SECONDS(2) XCORR_SECONDS(4) XCORR_SECONDS(8) XCORR_SECONDS(16)
 }
 
+// The same in an order of lanes that in_order() undoes: on 32-byte vectors one shuffle within their halves does it, and
+// what is computed lane by lane is put in order once.
+template <int N, class V>
+XCORR_INLINE V every_second_unordered(V a, V b, bool odd) {
+  if constexpr (sizeof(V) == 32 && N == 8)
+    return odd ? __builtin_shufflevector(a, b, 1, 3, 9, 11, 5, 7, 13, 15)
+               : __builtin_shufflevector(a, b, 0, 2, 8, 10, 4, 6, 12, 14);
+  else if constexpr (sizeof(V) == 32)
+    return odd ? __builtin_shufflevector(a, b, 1, 5, 3, 7) : __builtin_shufflevector(a, b, 0, 4, 2, 6);
+  else
+    return every_second<N>(a, b, odd);
+}
+template <int N, class V>
+XCORR_INLINE V in_order(V v) {
+  if constexpr (sizeof(V) == 32 && N == 8)
+    return __builtin_shufflevector(v, v, 0, 1, 4, 5, 2, 3, 6, 7);
+  else if constexpr (sizeof(V) == 32)
+    return __builtin_shufflevector(v, v, 0, 2, 1, 3);
+  else
+    return v;
+}
+
+// The lanes of a and b in turns: the first half or, from the middle of a and b on, the second.
+#define XCORR_FIRST_HALF(l) (l) / 2 + (l) % 2 * N
+#define XCORR_SECOND_HALF(l) N / 2 + (l) / 2 + (l) % 2 * N
+#define XCORR_IN_TURNS(n)                                                            \
+  if constexpr (N == n)                                                              \
+    return second ? __builtin_shufflevector(a, b, XCORR_LANES##n(XCORR_SECOND_HALF)) \
+                  : __builtin_shufflevector(a, b, XCORR_LANES##n(XCORR_FIRST_HALF));
+template <int N, class V>
+XCORR_INLINE V in_turns(V a, V b, bool second) {
+  XCORR_IN_TURNS(2) XCORR_IN_TURNS(4) XCORR_IN_TURNS(8) XCORR_IN_TURNS(16)
+}
+
 // to[k * to_stride + j] = from[k * from_stride + j] for j < columns, 0 for columns <= j < filled_columns.
 template <class T>
 XCORR_INLINE void copy_rows(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride,

@@ -7,6 +7,8 @@ namespace {
 constexpr const char* kTargetName = "avx2";
 constexpr int kVectorBytes = 32;
 constexpr int kGemmRows = 6, kGemmVectors = 2;  // 12 of 16 registers hold sums, 2 hold b, 1 the broadcast a
+constexpr int kStencilRows = 4;                 // rows of a depthwise stencil at a time: 4 sums, 9 weights, 3 taps
+constexpr int kStencilPairs = 1;                // pairs of rows of its input gradient with stride 2: 4 sums each
 }  // namespace
 }  // namespace xcorr
 
@@ -28,6 +30,18 @@ XCORR_INLINE VectorF32 load_partial(const float* p, int n) { return _mm256_maskl
 XCORR_INLINE VectorF64 load_partial(const double* p, int n) { return _mm256_maskload_pd(p, first_lanes4(n)); }
 XCORR_INLINE void store_partial(float* p, VectorF32 v, int n) { _mm256_maskstore_ps(p, first_lanes8(n), v); }
 XCORR_INLINE void store_partial(double* p, VectorF64 v, int n) { _mm256_maskstore_pd(p, first_lanes4(n), v); }
+
+// Some lanes, and what memory has for them, 0 in the others, where nothing is read.
+typedef VectorI32 LanesF32;
+typedef VectorI64 LanesF64;
+XCORR_INLINE LanesF32 lanes_between(VectorF32, int first, int end) {
+  return (VectorI32)_mm256_andnot_si256(first_lanes8(first), first_lanes8(end));
+}
+XCORR_INLINE LanesF64 lanes_between(VectorF64, int first, int end) {
+  return (VectorI64)_mm256_andnot_si256(first_lanes4(first), first_lanes4(end));
+}
+XCORR_INLINE VectorF32 load_lanes(const float* p, LanesF32 lanes) { return _mm256_maskload_ps(p, (__m256i)lanes); }
+XCORR_INLINE VectorF64 load_lanes(const double* p, LanesF64 lanes) { return _mm256_maskload_pd(p, (__m256i)lanes); }
 
 XCORR_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 XCORR_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }

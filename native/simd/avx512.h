@@ -7,6 +7,8 @@ namespace {
 constexpr const char* kTargetName = "avx512";
 constexpr int kVectorBytes = 64;
 constexpr int kGemmRows = 14, kGemmVectors = 2;  // 28 of 32 registers hold sums, 2 hold b, 1 the broadcast a
+constexpr int kStencilRows = 7;                  // rows of a depthwise stencil at a time: 7 sums, 9 weights, 3 taps
+constexpr int kStencilPairs = 2;                 // pairs of rows of its input gradient with stride 2: 4 sums each
 }  // namespace
 }  // namespace xcorr
 
@@ -24,6 +26,14 @@ XCORR_INLINE VectorF32 load_partial(const float* p, int n) { return _mm512_maskz
 XCORR_INLINE VectorF64 load_partial(const double* p, int n) { return _mm512_maskz_loadu_pd(first_lanes8(n), p); }
 XCORR_INLINE void store_partial(float* p, VectorF32 v, int n) { _mm512_mask_storeu_ps(p, first_lanes16(n), v); }
 XCORR_INLINE void store_partial(double* p, VectorF64 v, int n) { _mm512_mask_storeu_pd(p, first_lanes8(n), v); }
+
+// Some lanes, and what memory has for them, 0 in the others, where nothing is read.
+typedef __mmask16 LanesF32;
+typedef __mmask8 LanesF64;
+XCORR_INLINE LanesF32 lanes_between(VectorF32, int first, int end) { return (__mmask16)((1u << end) - (1u << first)); }
+XCORR_INLINE LanesF64 lanes_between(VectorF64, int first, int end) { return (__mmask8)((1u << end) - (1u << first)); }
+XCORR_INLINE VectorF32 load_lanes(const float* p, LanesF32 lanes) { return _mm512_maskz_loadu_ps(lanes, p); }
+XCORR_INLINE VectorF64 load_lanes(const double* p, LanesF64 lanes) { return _mm512_maskz_loadu_pd(lanes, p); }
 
 XCORR_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 XCORR_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }

@@ -1,6 +1,6 @@
 // What every page of simd/ shares: the vector types and the functions that compiler vector extensions (+ - * /, < ==
-// ?:, & | ^ << >>, v[i]) give on any target. A page sets kVectorBytes, kGemmRows and kGemmVectors, includes this, and
-// adds what differs. Everything has internal linkage: see the linkage rule in abi.h.
+// ?:, & | ^ << >>, v[i]) give on any target. A page sets kVectorBytes and the tuning numbers, includes
+// this, and adds what differs. Everything has internal linkage: see the linkage rule in abi.h.
 #pragma once
 #include "../abi.h"
 

@@ -7,6 +7,8 @@ namespace {
 constexpr const char* kTargetName = "generic";
 constexpr int kVectorBytes = 16;
 constexpr int kGemmRows = 4, kGemmVectors = 2;  // 8 of x86-64's 16 registers hold sums
+constexpr int kStencilRows = 4;                 // rows of a depthwise stencil at a time
+constexpr int kStencilPairs = 1;                // pairs of rows of its input gradient with stride 2: 4 sums each
 }  // namespace
 }  // namespace xcorr
 
@@ -32,6 +34,32 @@ XCORR_INLINE void store_partial(float* p, VectorF32 v, int n) {
 }
 XCORR_INLINE void store_partial(double* p, VectorF64 v, int n) {
   for (int i = 0; i < 2 && i < n; i++) p[i] = v[i];
+}
+
+// Some lanes, and what memory has for them, 0 in the others, where nothing is read.
+typedef VectorI32 LanesF32;
+typedef VectorI64 LanesF64;
+XCORR_INLINE LanesF32 lanes_between(VectorF32, int first, int end) {
+  LanesF32 lanes = {};
+  for (int i = first; i < end; i++) lanes[i] = -1;
+  return lanes;
+}
+XCORR_INLINE LanesF64 lanes_between(VectorF64, int first, int end) {
+  LanesF64 lanes = {};
+  for (int i = first; i < end; i++) lanes[i] = -1;
+  return lanes;
+}
+XCORR_INLINE VectorF32 load_lanes(const float* p, LanesF32 lanes) {
+  VectorF32 v = {};
+  for (int i = 0; i < 4; i++)
+    if (lanes[i]) v[i] = p[i];
+  return v;
+}
+XCORR_INLINE VectorF64 load_lanes(const double* p, LanesF64 lanes) {
+  VectorF64 v = {};
+  for (int i = 0; i < 2; i++)
+    if (lanes[i]) v[i] = p[i];
+  return v;
 }
 
 XCORR_INLINE float fma(float a, float b, float c) { return a * b + c; }

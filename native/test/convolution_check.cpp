@@ -278,6 +278,21 @@ ConvSizes random_conv() {
       s.in[d] = s.out[d] = d == 0 ? 1 : large ? random_in(14, 20) : random_in(1, 9);
     }
   }
+  if (chance(0.08)) {  // one channel in a group, a small square filter, rows that fill vectors
+    s.batch = random_in(1, 3);
+    s.groups = s.in_channels = random_in(1, 20);
+    s.out_channels = s.groups * random_in(1, 2);
+    const int64_t kernel = chance(0.6) ? 3 : 5, stride = random_in(1, 2);
+    for (int d = 0; d < kSpatial; d++) {
+      s.kernel[d] = d == 0 ? 1 : kernel;
+      s.stride[d] = d == 0 ? 1 : stride;
+      s.dilation[d] = 1;
+      s.pad[d] = d == 0 ? 0 : chance(0.6) ? kernel / 2 : random_in(0, kernel - 1);
+      const int64_t after = d == 0 ? 0 : chance(0.6) ? kernel / 2 : random_in(0, kernel - 1);
+      s.in[d] = d == 0 ? 1 : random_in(kernel, chance(0.2) ? 120 : 40);
+      s.out[d] = (s.in[d] + s.pad[d] + after - s.kernel[d]) / s.stride[d] + 1;
+    }
+  }
   return s;
 }
 
