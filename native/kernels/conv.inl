@@ -17,9 +17,9 @@
 //   conv_weight_grad
 //     1. depthwise.inl: as above.
 //     2. winograd_weight_grad.inl, F(3x3, 4x4), then F(3x3, 2x2): as above, C and K >= 16.
-//     3. conv_weight_grad_rows.inl: up to 2560 weights and rows of outputs that fill 16 lanes, strides up to 4; 1x1
-//     with
-//        up to 4608 weights, C or K <= 24 and planes of 512 pixels or more.
+//     3. conv_weight_grad_rows.inl: up to 2560 weights and rows of outputs that fill 16 lanes, strides up to 4; shorter
+//        rows with stride 1 and 16 images or more; 1x1 with up to 4608 weights, C or K <= 24, planes of 512 pixels or
+//        more.
 //     4. conv_pointwise_weight_grad.inl: one tap, stride 1, images of 256 pixels or more, 2048 pixels or more in all.
 //     5. conv_weight_grad.inl: anything.
 // Few channels and direct apply to each phase of a strided input gradient by itself, with its own taps.

@@ -6,13 +6,22 @@
 // split into the columns' remainders of the stride, as in conv_few_channels.inl. 1x1: a plane is one row, cut into
 // parts of about 1024 pixels, and x is read where it lies.
 //
-// Tasks are ranges of bands with sums of their own, added in order.
+// Rows too short for that, of many images: blocks of 16 images are transposed to [channel][pixel][image], zeros around
+// x, which makes them rows of 16 times the pixels, every tap a whole number of vectors away.
+//
+// Tasks are ranges of bands (or of blocks of images) with sums of their own, added in order.
 #pragma once
 #include "conv_few_channels.inl"
 #include "parallel.inl"
 
 namespace xcorr {
 namespace {
+
+// Two dimensions, stride 1, many images whose rows would not fill vectors.
+XCORR_INLINE bool weight_grad_image_lanes(const ConvSizes& s) {
+  return s.stride[1] == 1 && s.stride[2] == 1 && s.batch >= 16 && round_up(s.batch, 16) * 3 <= s.batch * 4 &&
+         volume(s.in) * (s.in_channels / s.groups) <= 8192 && !rows_fill_lanes(forward_axis(s, 2));
+}
 
 // to[i] = the sum of the 16 lanes at sums + 16 * i, by the tree of Wide.
 template <class T>
@@ -53,9 +62,11 @@ struct RowsWeightGrad {
   int64_t channels, outputs, taps, terms;  // of one group
   Correlation<T> conv;
   FewChannels<T> source;  // copies bands
-  bool pointwise;
-  Split bands;   // of the rows of outputs of an image; 1x1: of the plane's 16 pixels
-  Split chunks;  // of all images' bands
+  bool pointwise, image_lanes;
+  int64_t padded_h, padded_w;  // of a plane of 16 images
+  int64_t blocks;              // images, or sixteens of them
+  Split bands;                 // of the rows of outputs of an image; 1x1: of the plane's 16 pixels
+  Split chunks;                // of all blocks' bands
   Split k_panels, pair_panels;
   int64_t* offset = nullptr;  // of the pairs
   T *sums = nullptr, *bias_sums = nullptr;
@@ -79,10 +90,16 @@ struct RowsWeightGrad {
         conv(reading(sizes, operands)),
         source(runtime, conv),
         pointwise(conv.pointwise()),
+        image_lanes(!pointwise && weight_grad_image_lanes(s)),
+        padded_h(s.out[1] + (s.kernel[1] - 1) * s.dilation[1]),
+        padded_w(s.out[2] + (s.kernel[2] - 1) * s.dilation[2]),
+        blocks(image_lanes ? ceil_div(s.batch, kWide) : s.batch),
         k_panels(split_evenly(outputs, panel_of(outputs))),
         pair_panels(split_evenly(terms, panel_of(outputs) > 4 ? 4 : kPairs)) {
     if (pointwise) {
       bands = split_evenly(ceil_div(volume(s.out), kWide), 64);
+    } else if (image_lanes) {
+      bands = {1, 1};
     } else {
       // Rows of x and of four output channels in 40 KB.
       const int64_t x_row = channels * source.w.step * source.pitch, more = source.rows_a_output - s.stride[1];
@@ -90,7 +107,7 @@ struct RowsWeightGrad {
       bands = split_evenly(s.out[1], larger(1, rows));
       source.band = bands.size(0);
     }
-    chunks = {s.batch * bands.parts, smaller(s.batch * bands.parts, 16)};
+    chunks = {blocks * bands.parts, smaller(blocks * bands.parts, 16)};
   }
 
   // Gradients of the first output channel, pixels of x that the pairs' offsets count from, and sums.
@@ -216,9 +233,34 @@ struct RowsWeightGrad {
     return pointwise ? start * kWide : start * s.out[2];
   }
 
+  // 16 images' planes of one channel as [row][column][image], zeros around them and for images that are not there.
+  void transpose_images(const T* from, int64_t stride, int64_t images, int64_t height, int64_t width, int64_t top,
+                        int64_t left, int64_t rows, int64_t columns, T* to) const {
+    if (top == 0 && left == 0 && width == columns && height >= rows)
+      return transpose_matrix<T>(from, stride, images, rows * columns, to, kWide, kWide);
+    for (int64_t i = 0; i < rows * columns * kWide; i += kLanes) store(to + i, splat<T>(0));
+    for (int64_t r = 0; r < height && r + top < rows; r++)
+      transpose_matrix<T>(from + r * width, stride, images, larger(0, smaller(width, columns - left)),
+                          to + ((r + top) * columns + left) * kWide, kWide, kWide);
+  }
+  void transpose_block(int64_t block, int64_t group, T* x_to, T* dy_to) const {
+    const int64_t image = block * kWide, images = smaller(kWide, s.batch - image), in = volume(s.in);
+    for (int64_t c = 0; c < channels; c++)
+      transpose_images(conv.x + (image * s.in_channels + group * channels + c) * in, s.in_channels * in, images,
+                       s.in[1], s.in[2], s.pad[1], s.pad[2], padded_h, padded_w,
+                       x_to + c * padded_h * padded_w * kWide);
+    const int64_t out = volume(s.out);
+    for (int64_t k = 0; k < outputs; k++)
+      transpose_matrix<T>(dy + (image * s.out_channels + group * outputs + k) * out, s.out_channels * out, images, out,
+                          dy_to + k * out * kWide, kWide, kWide);
+  }
+
   void task(int64_t chunk) {
     const int64_t count = s.out_channels * terms, line = source.w.step * source.pitch + 2 * kLanes;
-    const int64_t copied = pointwise ? 0 : channels * source.channel_size() + line;
+    const int64_t in = volume(s.in), out = volume(s.out), x_block = channels * padded_h * padded_w * kWide;
+    const int64_t copied = pointwise     ? 0
+                           : image_lanes ? x_block + outputs * out * kWide
+                                         : channels * source.channel_size() + line;
     T* const own =
         static_cast<T*>(runtime.scratch(4, ((count + s.out_channels) * kWide + copied + kWide) * int64_t(sizeof(T))));
     if (!own) {
@@ -227,32 +269,40 @@ struct RowsWeightGrad {
     }
     T *const bias = own + count * kWide, *const copy = bias + s.out_channels * kWide;
     for (int64_t i = 0; i < (count + s.out_channels) * kWide; i += kLanes) store(own + i, splat<T>(0));
-    const int64_t in = volume(s.in), out = volume(s.out);
     const int64_t end = chunks.start(chunk) + chunks.size(chunk);
     for (int64_t i = chunks.start(chunk); i < end; i++) {
-      const int64_t image = i / bands.parts, first = bands.start(i % bands.parts), size = bands.size(i % bands.parts);
+      const int64_t block = i / bands.parts, first = bands.start(i % bands.parts), size = bands.size(i % bands.parts);
       const int64_t next = smaller(i + 1, end - 1);
       for (int64_t group = 0; group < s.groups; group++) {
-        const T* const x = conv.x + (image * s.in_channels + group * channels) * in;
-        const T* const gradients = dy + (image * s.out_channels + group * outputs) * out;
         Tile at = {};
         at.dy_plane = out;
         at.sums_stride = terms * kWide;
+        if (image_lanes) {
+          transpose_block(block, group, copy, copy + x_block);
+          at.x = copy;
+          at.dy = copy + x_block;
+          at.dy_plane = out * kWide;
+          at.width = s.out[2] * kWide;
+          at.x_row = padded_w * kWide;
+          at.rows = s.out[1];
+          multiply(at, at.dy, at.x, group, own, bias);
+          continue;
+        }
+        const T* const x = conv.x + (block * s.in_channels + group * channels) * in;
+        at.dy = dy + (block * s.out_channels + group * outputs) * out + pixel(i);
         if (pointwise) {
-          at.dy = gradients + pixel(i);
           at.x = x + pixel(i);
           at.rows = 1;
           at.width = smaller(size * kWide, out - pixel(i));
         } else {
           for (int64_t c = 0; c < channels; c++)
             source.copy(x + c * in, first, copy, copy + line + c * source.channel_size());
-          at.dy = gradients + pixel(i);
           at.x = copy + line;
           at.width = s.out[2];
           at.x_row = s.stride[1] * source.w.step * source.pitch;
           at.rows = size;
         }
-        const int64_t images = next / bands.parts - image, forward = pixel(next) - pixel(i);
+        const int64_t images = next / bands.parts - block, forward = pixel(next) - pixel(i);
         multiply(at, at.dy + images * s.out_channels * out + forward, at.x + images * s.in_channels * in + forward,
                  group, own, bias);
       }
@@ -276,10 +326,12 @@ struct RowsWeightGrad {
     sums = static_cast<T*>(runtime.scratch(1, chunks.parts * (count + s.out_channels) * int64_t(sizeof(T))));
     if (!offset || !sums) return kOutOfMemory;
     bias_sums = sums + chunks.parts * count;
-    if (pointwise)
-      for (int64_t c = 0; c < channels; c++) offset[c] = c * volume(s.in);
-    else
-      source.locate(offset);
+    for (int64_t i = 0; i < terms && image_lanes; i++) {
+      const int64_t c = i / taps, th = i % taps / s.kernel[2], tw = i % s.kernel[2];
+      offset[i] = ((c * padded_h + th * s.dilation[1]) * padded_w + tw * s.dilation[2]) * kWide;
+    }
+    for (int64_t c = 0; c < channels && pointwise; c++) offset[c] = c * volume(s.in);
+    if (!image_lanes && !pointwise) source.locate(offset);
     if (2.0 * double(s.batch) * double(count) * double(volume(s.out)) > 1e6)
       run_tasks(runtime, chunks.parts, [this](int64_t i) { task(i); });
     else
@@ -291,7 +343,8 @@ struct RowsWeightGrad {
   }
 };
 
-// Sums that stay in the second-level cache, and rows that fill vectors: of two dimensions, or 1x1 of any.
+// Sums that stay in the second-level cache, and rows (or blocks of images) that fill vectors: of two dimensions, or 1x1
+// of any.
 XCORR_INLINE bool rows_weight_grad_fit(const ConvSizes& s) {
   const int64_t c = s.in_channels / s.groups, k = s.out_channels / s.groups, taps = volume(s.kernel);
   if (s.batch == 0 || c == 0 || k == 0 || volume(s.out) == 0) return false;
@@ -301,7 +354,8 @@ XCORR_INLINE bool rows_weight_grad_fit(const ConvSizes& s) {
     plane = plane && s.pad[d] >= 0 && s.stride[d] <= 4;
   }
   if (pointwise) return volume(s.out) >= 512 && smaller(c, k) <= 24 && s.out_channels * c <= 4608;
-  return plane && taps > 1 && s.out_channels * c * taps <= 2560 && rows_fill_lanes(forward_axis(s, 2));
+  return plane && taps > 1 && s.out_channels * c * taps <= 2560 &&
+         (rows_fill_lanes(forward_axis(s, 2)) || weight_grad_image_lanes(s));
 }
 
 }  // namespace
