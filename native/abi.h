@@ -224,6 +224,7 @@ XCORR_INLINE Extent gemm_operand(int64_t batch, int64_t stride, int64_t count) {
   K(im2col, ConvSizes, F, IN(x, T, conv_x(s)) OUT(y, T, conv_columns(s))) \
   K(col2im, ConvSizes, F, IN(x, T, conv_columns(s)) OUT(y, T, conv_x(s))) \
   K(max_pool, PoolSizes, F, IN(x, T, span(s.planes * volume(s.in))) OUT(y, T, span(s.planes * volume(s.out))) OUT(index, kInt32, span(s.planes * volume(s.out)))) \
+  K(max_pool_grad, PoolSizes, F, IN(dy, T, span(s.planes * volume(s.out))) IN(index, kInt32, span(s.planes * volume(s.out))) OUT(dx, T, span(s.planes * volume(s.in)))) \
   K(avg_pool, PoolSizes, F, IN(x, T, span(s.planes * volume(s.in))) OUT(y, T, span(s.planes * volume(s.out)))) \
   K(avg_pool_grad, PoolSizes, F, IN(dy, T, span(s.planes * volume(s.out))) OUT(dx, T, span(s.planes * volume(s.in)))) \
   K(adaptive_max_pool, AdaptiveSizes, F, IN(x, T, span(s.planes * volume(s.in))) OUT(y, T, span(s.planes * volume(s.out))) OUT(index, kInt32, span(s.planes * volume(s.out)))) \
@@ -233,9 +234,9 @@ XCORR_INLINE Extent gemm_operand(int64_t batch, int64_t stride, int64_t count) {
   K(index_add, IndexSizes, N, IN(x, T, span(s.outer * s.m * s.inner)) IN(index, kInt32, span(s.m)) INOUT(y, T, span(s.outer * s.n * s.inner))) \
   K(gather, IndexSizes, A, IN(x, T, span(s.outer * s.n * s.inner)) IN(index, kInt32, span(s.outer * s.m * s.inner)) OUT(y, T, span(s.outer * s.m * s.inner))) \
   K(scatter, IndexSizes, N, IN(x, T, span(s.outer * s.m * s.inner)) IN(index, kInt32, span(s.outer * s.m * s.inner)) INOUT(y, T, span(s.outer * s.n * s.inner))) \
-  K(batch_norm, BatchNormSizes, F, IN(x, T, span(s.batch * s.channels * s.inner)) OPT(weight, T, span(s.channels)) OPT(bias, T, span(s.channels)) OPT(residual, T, span(s.batch * s.channels * s.inner)) OUT(y, T, span(s.batch * s.channels * s.inner)) OUT(mean, T, span(s.channels)) OUT(variance, T, span(s.channels))) \
+  K(batch_norm, BatchNormSizes, F, IN(x, T, span(s.batch * s.channels * s.inner)) OPT(weight, T, span(s.channels)) OPT(bias, T, span(s.channels)) OPT(residual, T, span(s.batch * s.channels * s.inner)) OUT(y, T, span(s.batch * s.channels * s.inner)) OUT(mean, T, span(s.channels)) OUT(variance, T, span(s.channels)) OPTOUT(affine, T, span(2 * s.channels))) \
   K(batch_norm_inference, BatchNormSizes, F, IN(x, T, span(s.batch * s.channels * s.inner)) OPT(weight, T, span(s.channels)) OPT(bias, T, span(s.channels)) OPT(residual, T, span(s.batch * s.channels * s.inner)) IN(mean, T, span(s.channels)) IN(variance, T, span(s.channels)) OUT(y, T, span(s.batch * s.channels * s.inner))) \
-  K(batch_norm_grad, BatchNormSizes, F, IN(x, T, span(s.batch * s.channels * s.inner)) IN(dy, T, span(s.batch * s.channels * s.inner)) OPT(y, T, span(s.batch * s.channels * s.inner)) OPT(weight, T, span(s.channels)) IN(mean, T, span(s.channels)) IN(variance, T, span(s.channels)) OUT(dx, T, span(s.batch * s.channels * s.inner)) OUT(dweight, T, span(s.channels)) OUT(dbias, T, span(s.channels)) OPTOUT(dresidual, T, span(s.batch * s.channels * s.inner))) \
+  K(batch_norm_grad, BatchNormSizes, F, IN(x, T, span(s.batch * s.channels * s.inner)) IN(dy, T, span(s.batch * s.channels * s.inner)) OPT(y, T, span(s.batch * s.channels * s.inner)) OPT(weight, T, span(s.channels)) IN(mean, T, span(s.channels)) IN(variance, T, span(s.channels)) OPT(affine, T, span(2 * s.channels)) OUT(dx, T, span(s.batch * s.channels * s.inner)) OUT(dweight, T, span(s.channels)) OUT(dbias, T, span(s.channels)) OPTOUT(dresidual, T, span(s.batch * s.channels * s.inner))) \
   K(layer_norm, LayerNormSizes, F, IN(x, T, span(s.rows * s.count)) OPT(weight, T, span(s.count)) OPT(bias, T, span(s.count)) OUT(y, T, span(s.rows * s.count)) OUT(mean, T, span(s.rows)) OUT(rstd, T, span(s.rows))) \
   K(layer_norm_grad, LayerNormSizes, F, IN(x, T, span(s.rows * s.count)) IN(dy, T, span(s.rows * s.count)) OPT(weight, T, span(s.count)) IN(mean, T, span(s.rows)) IN(rstd, T, span(s.rows)) OUT(dx, T, span(s.rows * s.count)) OUT(dweight, T, span(s.count)) OUT(dbias, T, span(s.count))) \
   K(random_fill, RandomSizes, F, OUT(y, T, span(s.count))) \
@@ -254,12 +255,17 @@ XCORR_INLINE Extent gemm_operand(int64_t batch, int64_t stride, int64_t count) {
 //   conv_input_grad sizes are the forward's; a transposed convolution is this kernel with a bias.
 //   max_pool        padding never wins; the first maximum (row-major) on ties; NaN wins, the first of them; index is
 //                   flat in the plane. A window without elements gives -inf and index 0 (avg_pool: 0).
+//   max_pool_grad   index is what max_pool wrote. A gradient whose index is not of its own window is left out, added there,
+//                   or, if that is outside the plane, refused before anything is written.
 //   avg_pool        divisor 0 means none; else it divides the window's sum. Divides by the window clipped to input
 //                   plus padding (count_include_pad) or to the input.
 //   index_add       y += x at index. scatter: op assign or add. Both check all indices before writing.
-//   batch_norm      training statistics; variance is the biased one.
-//   batch_norm_grad y (the forward's output) is given if activation is not none: the mask comes from it. The incoming
-//                   gradient after the mask is what dresidual receives.
+//   batch_norm      training statistics; variance is the biased one. affine: the scales of all channels, then the shifts,
+//                   with which y = activation((x - mean) * scale + shift + residual), bit by bit where mean is the
+//                   one that was written.
+//   batch_norm_grad If activation is not none, the mask comes from y (the forward's output) or, if that is not given,
+//                   from affine, which is what the forward wrote without a residual. The incoming gradient after the
+//                   mask is what dresidual receives.
 //   random_fill     Philox 4x32-10 (Salmon et al. 2011): the same numbers for any thread count, target and type.
 //                   Key = low and high 32 bits of seed; the counter of element i's block is the 64-bit offset + i / 4
 //                   in the first two counter words (low, high), the other two are 0; element i takes word i % 4.

@@ -7,7 +7,7 @@ import { contiguous, filled } from "./kernel.js";
 import { given, secondDerivative, sumOrNull, times } from "./normalization.js";
 import { add, mul, rsqrt, sub } from "./pointwise.js";
 import { sum } from "./reduce.js";
-import { reshape } from "./view.js";
+import { narrow, reshape } from "./view.js";
 import { where } from "./where.js";
 
 /** The ops of batch normalisation, over [batch, channels, inner], with an activation and a residual in the same pass. */
@@ -35,7 +35,20 @@ function masked(dy: Tensor, y: Tensor | null, activation: Activation): Tensor {
 
 const perChannel = (t: Tensor | null): Tensor | null => (t === null ? null : reshape(t, [1, t.numel(), 1]));
 
-type BatchNormGradInput = "x" | "dy" | "y" | "weight" | "mean" | "variance";
+/** What decides where the activation passes: the output y, or the numbers that the forward multiplied and added. */
+function activationInput(
+  x: Tensor,
+  y: Tensor | null,
+  mean: Tensor,
+  affine: Tensor | null,
+  activation: Activation,
+): Tensor | null {
+  if (y !== null || affine === null || activation === "none") return y;
+  const [scale, shift] = [narrow(affine, 0, 0, mean.numel()), narrow(affine, 0, mean.numel(), mean.numel())];
+  return add(mul(sub(x, perChannel(mean)!), perChannel(scale)!), perChannel(shift)!);
+}
+
+type BatchNormGradInput = "x" | "dy" | "y" | "weight" | "mean" | "variance" | "affine";
 
 interface BatchNormGradOptions extends BatchNormOpOptions {
   readonly residual: boolean;
@@ -45,10 +58,11 @@ const batchNormGradOp: Op<BatchNormGradInput, BatchNormGradOptions> = defineOp<
   BatchNormGradInput,
   BatchNormGradOptions
 >({
-  // dx, dweight, dbias and, if the forward had a residual, its gradient. mean and variance are those of x.
+  // dx, dweight, dbias and, if the forward had a residual, its gradient. mean and variance are those of x; an
+  // activation's mask comes from y, or from the scales and shifts (affine) of a forward without a residual.
   name: "batch_norm_grad",
-  inputs: ["x", "dy", "y", "weight", "mean", "variance"],
-  forward: ([x, dy, y, weight, average, variance], options) => {
+  inputs: ["x", "dy", "y", "weight", "mean", "variance", "affine"],
+  forward: ([x, dy, y, weight, average, variance, affine], options) => {
     const dx = empty(x!.shape, x!.dtype);
     const dweight = empty([x!.shape[1]!], x!.dtype);
     const dbias = empty([x!.shape[1]!], x!.dtype);
@@ -60,6 +74,7 @@ const batchNormGradOp: Op<BatchNormGradInput, BatchNormGradOptions> = defineOp<
       given(weight),
       contiguous(average!),
       contiguous(variance!),
+      given(affine),
       dx,
       dweight,
       dbias,
@@ -68,11 +83,11 @@ const batchNormGradOp: Op<BatchNormGradInput, BatchNormGradOptions> = defineOp<
     return dresidual === null ? [dx, dweight, dbias] : [dx, dweight, dbias, dresidual];
   },
   gradAll: {
-    reads: ["x", "dy", "y", "weight"],
+    reads: ["x", "dy", "y", "weight", "mean", "affine"],
     formula: (c) => {
       const [toDx, toDweight, toDbias, toDresidual] = c.gradients;
       const x = c.input("x");
-      const y = c.optional("y");
+      const y = activationInput(x, c.optional("y"), c.input("mean"), c.optional("affine"), c.options.activation);
       const weight = perChannel(c.optional("weight"));
       const g = masked(c.input("dy"), y, c.options.activation);
       const scaled = toDx ? (weight === null ? toDx : mul(toDx, weight)) : null;
@@ -86,20 +101,21 @@ const batchNormGradOp: Op<BatchNormGradInput, BatchNormGradOptions> = defineOp<
       if (toDx && weight !== null) {
         toWeight = sum(mul(secondDerivative(x, g, toDx, null, [0, 2], c.options.eps).toG!, g), { dim: [0, 2] });
       }
-      return [toX, toDy === null ? null : masked(toDy, y, c.options.activation), null, toWeight, null, null];
+      return [toX, toDy === null ? null : masked(toDy, y, c.options.activation), null, toWeight, null, null, null];
     },
   },
   samples: () =>
-    [false, true].map((residual) => ({
+    (["none", "y", "affine"] as const).map((mask) => ({
       inputs: {
         x: [3, 2, 19],
         dy: [3, 2, 19],
-        y: residual ? [3, 2, 19] : null,
-        weight: residual ? [2] : null,
+        y: mask === "y" ? [3, 2, 19] : null,
+        weight: mask === "none" ? null : [2],
         mean: (r) => r.uniform([2], -1, 1),
         variance: (r) => r.uniform([2], 0.5, 2),
+        affine: mask === "affine" ? (r) => r.uniform([4], -1, 1) : null,
       },
-      options: { eps: 1e-5, activation: residual ? "relu" : "none", residual },
+      options: { eps: 1e-5, activation: mask === "none" ? "none" : "relu", residual: mask === "y" },
       // Its derivative takes mean and variance for those of x, which here they are not; gradgradcheck of batch_norm
       // tests it.
       skip: ["gradcheck", "gradgradcheck"],
@@ -108,7 +124,11 @@ const batchNormGradOp: Op<BatchNormGradInput, BatchNormGradOptions> = defineOp<
 
 type BatchNormInput = "x" | "weight" | "bias" | "residual";
 
-function defineBatchNorm(name: string, activated: boolean): Op<BatchNormInput, BatchNormOpOptions> {
+/** What the derivative takes the mask of the activation from. */
+type MaskSource = "none" | "affine" | "output";
+
+function defineBatchNorm(name: string, mask: MaskSource): Op<BatchNormInput, BatchNormOpOptions> {
+  const activated = mask !== "none";
   return defineOp<BatchNormInput, BatchNormOpOptions>({
     name,
     inputs: ["x", "weight", "bias", "residual"],
@@ -116,6 +136,7 @@ function defineBatchNorm(name: string, activated: boolean): Op<BatchNormInput, B
       const y = empty(x!.shape, x!.dtype);
       const average = empty([x!.shape[1]!], x!.dtype);
       const variance = empty([x!.shape[1]!], x!.dtype);
+      const affine = mask === "affine" ? empty([2 * x!.shape[1]!], x!.dtype) : null;
       run("batch_norm", x!.dtype, batchNormSizes(x!, options), [
         contiguous(x!),
         given(weight),
@@ -124,19 +145,28 @@ function defineBatchNorm(name: string, activated: boolean): Op<BatchNormInput, B
         y,
         average,
         variance,
+        affine,
       ]);
       options.observe?.(average, variance);
       keep(average);
       keep(variance);
+      if (affine !== null) keep(affine);
       return y;
     },
     gradAll: {
-      // Without an activation backward does not need the output.
-      reads: activated ? ["x", "weight", "output"] : ["x", "weight"],
+      reads: mask === "output" ? ["x", "weight", "output"] : ["x", "weight"],
       formula: (c) => {
         const residual = c.needs("residual");
         const [dx, dweight, dbias, dresidual] = batchNormGradOp.all(
-          [c.input("x"), c.dy, activated ? c.output() : null, c.optional("weight"), c.kept(0), c.kept(1)],
+          [
+            c.input("x"),
+            c.dy,
+            mask === "output" ? c.output() : null,
+            c.optional("weight"),
+            c.kept(0),
+            c.kept(1),
+            mask === "affine" ? c.kept(2) : null,
+          ],
           { eps: c.options.eps, activation: c.options.activation, residual },
         );
         return [dx!, dweight!, dbias!, dresidual ?? null];
@@ -144,10 +174,18 @@ function defineBatchNorm(name: string, activated: boolean): Op<BatchNormInput, B
     },
     samples: () => {
       const options = (eps: number, activation: Activation): BatchNormOpOptions => ({ eps, activation });
+      const given = mask === "output" ? [3, 2, 5] : null;
       return activated
         ? [
-            { inputs: { x: [3, 2, 5], weight: [2], bias: [2], residual: [3, 2, 5] }, options: options(1e-5, "relu") },
-            { inputs: { x: [4, 3, 1], weight: null, bias: null, residual: null }, options: options(0.1, "relu6") },
+            { inputs: { x: [3, 2, 5], weight: [2], bias: [2], residual: given }, options: options(1e-5, "relu") },
+            {
+              inputs: { x: [4, 3, 1], weight: null, bias: null, residual: given && [4, 3, 1] },
+              options: options(0.1, "relu6"),
+            },
+            {
+              inputs: { x: [2, 2, 19], weight: [2], bias: [2], residual: given && [2, 2, 19] },
+              options: options(1e-3, "relu6"),
+            },
           ]
         : [
             { inputs: { x: [3, 2, 5], weight: [2], bias: [2], residual: null }, options: options(1e-5, "none") },
@@ -159,12 +197,18 @@ function defineBatchNorm(name: string, activated: boolean): Op<BatchNormInput, B
 }
 
 /** @internal With the statistics of the batch. */
-export const batchNormOp: Op<BatchNormInput, BatchNormOpOptions> = defineBatchNorm("batch_norm", false);
+export const batchNormOp: Op<BatchNormInput, BatchNormOpOptions> = defineBatchNorm("batch_norm", "none");
 
-/** @internal The same followed by an activation, whose derivative reads the output. */
+/** @internal The same followed by an activation, without a residual: the derivative reads no output. */
 export const batchNormActivationOp: Op<BatchNormInput, BatchNormOpOptions> = defineBatchNorm(
   "batch_norm_activation",
-  true,
+  "affine",
+);
+
+/** @internal The same with a residual, whose derivative reads the output. */
+export const batchNormResidualOp: Op<BatchNormInput, BatchNormOpOptions> = defineBatchNorm(
+  "batch_norm_residual_activation",
+  "output",
 );
 
 type InferenceInput = "x" | "weight" | "bias" | "residual" | "mean" | "variance";

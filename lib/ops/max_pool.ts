@@ -5,7 +5,7 @@ import { format, numel } from "../core/shape.js";
 import { empty, type Tensor } from "../core/tensor.js";
 import { defineOp, type Op, type Sample } from "./define.js";
 import { copied, filled } from "./kernel.js";
-import { planeScatterOp } from "./plane.js";
+import { planeGatherOp } from "./plane.js";
 import {
   checkFlag,
   checkPlanes,
@@ -24,6 +24,37 @@ interface MaxPoolGeometry extends PoolGeometry {
   readonly returnIndices: boolean;
 }
 
+/** Planes of zeros with the windows' gradients at the places of their maxima. */
+const maxPoolGradOp: Op<"dy" | "index", PoolGeometry> = defineOp<"dy" | "index", PoolGeometry>({
+  name: "max_pool_grad",
+  inputs: ["dy", "index"],
+  forward: ([dy, index], g) => {
+    const dims = g.in.length;
+    const dx = empty([...dy!.shape.slice(0, dy!.rank - dims), ...g.in], dy!.dtype);
+    runContiguous("max_pool_grad", dy!.dtype, poolSizes(leading(dy!.shape, dims), g, false, 0), [dy!, index!], [dx]);
+    return dx;
+  },
+  grad: {
+    dy: {
+      reads: ["index"],
+      formula: (c) => planeGatherOp([c.dy, c.input("index")], { size: c.options.in, add: true }),
+    },
+  },
+  samples: () =>
+    poolCases.map((c): Sample<"dy" | "index", PoolGeometry> => {
+      const geometry = geometryOf(c, 1);
+      const shape = [...c.lead, ...geometry.out];
+      return {
+        inputs: {
+          dy: shape,
+          index: (r) => maxPoolOp.all([r.normal([...c.lead, ...c.size])], { ...geometry, returnIndices: true })[1]!,
+        },
+        options: geometry,
+        ...(c.large ? { skip: ["gradcheck", "gradgradcheck"] as const } : {}),
+      };
+    }),
+});
+
 const maxPoolOp: Op<"x", MaxPoolGeometry> = defineOp<"x", MaxPoolGeometry>({
   name: "max_pool",
   inputs: ["x"],
@@ -37,7 +68,7 @@ const maxPoolOp: Op<"x", MaxPoolGeometry> = defineOp<"x", MaxPoolGeometry>({
     keep(g.returnIndices ? copied(index) : index);
     return g.returnIndices ? [y, index] : y;
   },
-  grad: { x: { formula: (c) => planeScatterOp([c.dy, c.kept(0)], { size: c.options.in, add: true }) } },
+  grad: { x: { formula: (c) => maxPoolGradOp([c.dy, c.kept(0)], c.options) } },
   samples: () =>
     poolCases.flatMap((c): Sample<"x", MaxPoolGeometry>[] => {
       const dilation = c.kernel > 1 && c.size[0]! > 4 ? 2 : 1;

@@ -10,6 +10,7 @@ import {
   batchNormInferenceActivationOp,
   batchNormInferenceOp,
   batchNormOp,
+  batchNormResidualOp,
 } from "./batch_norm.js";
 import { checkTensor } from "./compare.js";
 import { binary, binaryInto, copyInto, floating, sameDType, unary } from "./kernel.js";
@@ -120,7 +121,7 @@ export function batchNorm<D extends DType>(
     if (runningMean !== null) blend(runningMean, average, momentum, momentum);
     if (runningVar !== null) blend(runningVar, variance, momentum, (momentum * count) / (count - 1)); // unbiased
   };
-  const op = activation === "none" ? batchNormOp : batchNormActivationOp;
+  const op = activation === "none" ? batchNormOp : residual === null ? batchNormActivationOp : batchNormResidualOp;
   return reshape(op(inputs, { eps, activation, observe }), x.shape) as Tensor<D>;
 }
 

@@ -41,6 +41,7 @@ export const reference: { readonly [K in KernelName]: Kernel<K> } = {
   im2col: im2col.im2col,
   col2im: im2col.col2im,
   max_pool: pool.max_pool,
+  max_pool_grad: pool.max_pool_grad,
   avg_pool: pool.avg_pool,
   avg_pool_grad: pool.avg_pool_grad,
   adaptive_max_pool: pool.adaptive_max_pool,

@@ -9,7 +9,7 @@ import type { Operand, Operands } from "../backend/contract.js";
 type IndexSizes = KernelSizes<"index_select">;
 
 /** 0, or 1 + the position of the first of `count` indices that is not in [0, n). */
-function firstBadIndex(index: Operand, count: number, n: number): number {
+export function firstBadIndex(index: Operand, count: number, n: number): number {
   for (let i = 0; i < count; i++) {
     const value = index.array[index.offset + i]!;
     if (value < 0 || value >= n) return i + 1;

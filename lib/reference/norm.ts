@@ -35,7 +35,7 @@ function normalizeChannel(
 /** Mean and biased variance in two passes. Without any elements both are NaN. */
 export function batch_norm(
   s: BatchNormSizes,
-  [x, weight, bias, residual, y, mean, variance]: Operands<"batch_norm">,
+  [x, weight, bias, residual, y, mean, variance, affine]: Operands<"batch_norm">,
 ): number {
   const count = s.batch * s.inner;
   for (let channel = 0; channel < s.channels; channel++) {
@@ -53,6 +53,12 @@ export function batch_norm(
     normalizeChannel(s, channel, average, squares / count, [x, weight, bias, residual, y]);
     mean.array[mean.offset + channel] = average;
     variance.array[variance.offset + channel] = squares / count;
+    if (affine !== null) {
+      const scale = valueOr(weight, channel, 1) / Math.sqrt(squares / count + s.eps);
+      affine.array[affine.offset + channel] = scale;
+      const rounding = average - mean.array[mean.offset + channel]!;
+      affine.array[affine.offset + s.channels + channel] = valueOr(bias, channel, 0) - rounding * scale;
+    }
   }
   return 0;
 }
@@ -79,9 +85,10 @@ export function batch_norm_inference(
  */
 export function batch_norm_grad(
   s: KernelSizes<"batch_norm_grad">,
-  [x, dy, y, weight, mean, variance, dx, dweight, dbias, dresidual]: Operands<"batch_norm_grad">,
+  [x, dy, y, weight, mean, variance, affine, dx, dweight, dbias, dresidual]: Operands<"batch_norm_grad">,
 ): number {
-  if (s.activation !== 0 && y === null) throw new Error("batch_norm_grad: an activation needs y, which is null");
+  if (s.activation !== 0 && y === null && affine === null)
+    throw new Error("batch_norm_grad: an activation needs y or affine, but both are null");
   const count = s.batch * s.inner;
   const gradient = new Float64Array(count);
   const normal = new Float64Array(count);
@@ -93,7 +100,12 @@ export function batch_norm_grad(
     for (let n = 0; n < s.batch; n++) {
       const start = (n * s.channels + channel) * s.inner;
       for (let i = 0; i < s.inner; i++) {
-        const passes = y === null || passesGradient(y.array[y.offset + start + i]!, s.activation);
+        const output =
+          y === null
+            ? (x.array[x.offset + start + i]! - average) * valueOr(affine, channel, 1) +
+              valueOr(affine, s.channels + channel, 0)
+            : y.array[y.offset + start + i]!;
+        const passes = s.activation === 0 || passesGradient(output, s.activation);
         const g = passes ? dy.array[dy.offset + start + i]! : 0;
         const deviation = (x.array[x.offset + start + i]! - average) * rstd;
         gradient[n * s.inner + i] = g;

@@ -3,6 +3,7 @@
 import type { KernelSizes } from "../backend/abi.js";
 import type { Operand, Operands } from "../backend/contract.js";
 import { volume } from "./conv.js";
+import { firstBadIndex } from "./index.js";
 
 type PoolSizes = KernelSizes<"max_pool">;
 type AdaptiveSizes = KernelSizes<"adaptive_max_pool">;
@@ -175,6 +176,18 @@ function slidingDivisor(s: PoolSizes): Divisor {
 
 export function max_pool(s: PoolSizes, [x, y, index]: Operands<"max_pool">): number {
   maximaOf(s.planes, s.in, sliding(s), x, y, index);
+  return 0;
+}
+
+export function max_pool_grad(s: PoolSizes, [dy, index, dx]: Operands<"max_pool_grad">): number {
+  const count = volume(s.out);
+  const bad = firstBadIndex(index, s.planes * count, volume(s.in));
+  if (bad !== 0) return bad;
+  dx.array.fill(0, dx.offset, dx.offset + s.planes * volume(s.in));
+  for (let i = 0; i < s.planes * count; i++) {
+    const at = dx.offset + Math.floor(i / count) * volume(s.in) + index.array[index.offset + i]!;
+    dx.array[at] = dx.array[at]! + dy.array[dy.offset + i]!;
+  }
   return 0;
 }
 

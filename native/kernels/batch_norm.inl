@@ -17,7 +17,9 @@ struct ChannelPieces {
 
   XCORR_MEMBER explicit ChannelPieces(const BatchNormSizes& sizes) : s(sizes) {
     count = s.batch * s.inner;
-    const bool cut = s.channels < 32 && count > kSerialElements;
+    // Enough channels are tasks enough, as long as what backward reads twice (x and dy) stays in the second-level
+    // cache.
+    const bool cut = count > (s.channels < 8 ? 1 : s.channels < 32 ? 2 : 1 << 20) * kSerialElements;
     length = cut ? kSerialElements : count;
     pieces = cut ? (count + length - 1) / length : 1;
   }
@@ -115,9 +117,15 @@ XCORR_INLINE void for_each_strip(const Runtime& runtime, int64_t rows, int64_t c
   });
 }
 
+// The scale and shift of a channel for the backward pass, if it asks for them.
+template <class T>
+XCORR_INLINE void keep_affine(const BatchNormSizes& s, T* affine, int64_t channel, const Normalize<T>& n) {
+  if (affine) affine[channel] = n.scale, affine[s.channels + channel] = n.bias;
+}
+
 template <class T>
 void batch_norm_columns(const BatchNormSizes& s, const Runtime& runtime, const T* x, const T* weight, const T* bias,
-                        const T* residual, T* y, T* mean, T* variance) {
+                        const T* residual, T* y, T* mean, T* variance, T* affine) {
   for_each_strip(runtime, s.batch, s.channels, [&](int64_t first, int64_t columns) {
     double sums[kStrip], squares[kStrip];
     fold_strip<T, reduce::sum>(x + first, s.batch, s.channels, columns, sums);
@@ -132,7 +140,9 @@ void batch_norm_columns(const BatchNormSizes& s, const Runtime& runtime, const T
       const double spread = squares[j] / (double)s.batch;
       mean[first + j] = (T)sums[j];
       variance[first + j] = (T)spread;
-      normalize.set(j, Normalize<T>::of(sums[j], spread, s.eps, weight, bias, first + j));
+      const auto of_channel = Normalize<T>::of(sums[j], spread, s.eps, weight, bias, first + j);
+      normalize.set(j, of_channel);
+      keep_affine(s, affine, first + j, of_channel);
     }
     with_activation(s.activation, [&](auto code) {
       for (int64_t n = 0; n < s.batch; n++) {
@@ -152,8 +162,9 @@ int64_t batch_norm(const BatchNormSizes& s, const Runtime& runtime, void* const*
   T* const y = static_cast<T*>(operands[4]);
   T* const mean = static_cast<T*>(operands[5]);
   T* const variance = static_cast<T*>(operands[6]);
+  T* const affine = static_cast<T*>(operands[7]);
   if (s.inner == 1 && s.batch > 0) {
-    batch_norm_columns(s, runtime, x, weight, bias, residual, y, mean, variance);
+    batch_norm_columns(s, runtime, x, weight, bias, residual, y, mean, variance, affine);
     return kOk;
   }
   const ChannelPieces parts(s);
@@ -171,7 +182,9 @@ int64_t batch_norm(const BatchNormSizes& s, const Runtime& runtime, void* const*
   const auto finish = [&](int64_t channel, const Moments& m) {
     mean[channel] = (T)m.mean;
     variance[channel] = (T)(m.squares / m.count);
-    return Normalize<T>::of(m.mean, m.squares / m.count, s.eps, weight, bias, channel);
+    const auto normalize = Normalize<T>::of(m.mean, m.squares / m.count, s.eps, weight, bias, channel);
+    keep_affine(s, affine, channel, normalize);
+    return normalize;
   };
   const auto apply = [&](const Normalize<T>& normalize, int64_t channel, int64_t piece) {
     with_activation(s.activation, [&](auto code) {

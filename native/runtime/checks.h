@@ -143,7 +143,7 @@ inline const char* check(const PoolSizes& s, int kernel) {
   if (const char* wrong = check_windows(s.planes, s.in, s.kernel, s.stride, s.dilation, s.pad, s.out)) return wrong;
   if (!is_flag(s.count_include_pad)) return "count_include_pad must be 0 or 1";
   if (!fits3(s.planes, s.in) || !fits3(s.planes, s.out) || !fits3(1, s.kernel)) return kTooLarge;
-  if (kernel != k_max_pool) return nullptr;
+  if (kernel != k_max_pool && kernel != k_max_pool_grad) return nullptr;
   if (volume(s.in) == 0 && s.planes * volume(s.out) > 0) return "in must not be empty: nothing has no maximum";
   return volume(s.in) <= kMostIndexed ? nullptr : kTooLarge;
 }
@@ -203,8 +203,8 @@ inline const char* check_given(const GemmSizes& s, int, const bool* given) {
   return s.bias_per == 0 || given[2] ? nullptr : "bias_per asks for a bias";
 }
 inline const char* check_given(const BatchNormSizes& s, int kernel, const bool* given) {
-  if (kernel != k_batch_norm_grad || s.activation == activation::none || given[2]) return nullptr;
-  return "an activation asks for y";
+  if (kernel != k_batch_norm_grad || s.activation == activation::none || given[2] || given[6]) return nullptr;
+  return "an activation asks for y or affine";
 }
 inline const char* check_given(const SgdSizes& s, int, const bool* given) {
   return s.momentum == 0 || given[2] ? nullptr : "momentum asks for momentum_buffer";

@@ -25,7 +25,7 @@ struct Parameter {
   constexpr bool written() const { return role[0] == 'O' ? role[1] == 'U' || role[3] == 'O' : role[2] == 'O'; }
 };
 
-constexpr int kMostFields = 12, kMostParameters = 10, kMostSlots = 40;
+constexpr int kMostFields = 12, kMostParameters = 11, kMostSlots = 40;
 
 struct Kernel {
   const char* name;

@@ -27,6 +27,7 @@
 #include "../kernels/kept.inl"
 #include "../kernels/layer_norm.inl"
 #include "../kernels/math.inl"
+#include "../kernels/max_pool_grad.inl"
 #include "../kernels/moments.inl"
 #include "../kernels/optim.inl"
 #include "../kernels/parallel.inl"

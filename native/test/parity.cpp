@@ -230,7 +230,7 @@ bool make_case(int kernel, Random& random, Case* c) {
     return false;
   }
   // NaN, infinities and large numbers where nothing is summed: elsewhere they only hide differences.
-  const bool elementwise = kernel <= k_scan || kernel == k_sort || kernel == k_max_pool ||
+  const bool elementwise = kernel <= k_scan || kernel == k_sort || kernel == k_max_pool || kernel == k_max_pool_grad ||
                            kernel == k_adaptive_max_pool || (kernel >= k_index_select && kernel <= k_scatter) ||
                            kernel == k_cross_entropy || kernel == k_cross_entropy_grad;
   const bool special = elementwise && random.one_in(3);

@@ -144,6 +144,11 @@ void randomize(ConvSizes& s, Random& r, int kernel) {
 void randomize(PoolSizes& s, Random& r, int) {
   s.planes = size(r, 6, 40);
   windows(r, s.in, s.kernel, s.stride, s.dilation, s.pad, s.out, true);
+  for (int i = 1; i < kSpatial && s.out[0] == s.in[0] && s.stride[0] == 1 && s.pad[0] == 0 && s.kernel[0] == 1; i++) {
+    if (i == 1 && r.one_in(2)) break;  // else windows that neither overlap nor leave the input
+    s.in[i] = r.from(1, 70), s.kernel[i] = s.stride[i] = 2, s.dilation[i] = 1, s.pad[i] = 0;
+    s.out[i] = (s.in[i]) / 2 - (s.in[i] > 8 && r.one_in(8));
+  }
   s.count_include_pad = r.below(2), s.divisor = r.one_in(3) ? double(r.from(1, 5)) : 0;
 }
 void randomize(AdaptiveSizes& s, Random& r, int) {
@@ -198,7 +203,7 @@ bool asked_for(const Sizes&, int, int) {
 }
 bool asked_for(const GemmSizes& s, int, int) { return s.bias_per != 0; }
 bool asked_for(const BatchNormSizes& s, int kernel, int operand) {
-  return kernel == k_batch_norm_grad && operand == 2 && s.activation != activation::none;
+  return kernel == k_batch_norm_grad && operand == (s.activation == activation::relu6 ? 6 : 2);
 }
 bool asked_for(const SgdSizes& s, int, int) { return s.momentum != 0; }
 bool asked_for(const AdamSizes& s, int, int) { return s.amsgrad != 0; }
@@ -273,6 +278,28 @@ void floating_input(T* x, int64_t n, bool special, bool positive, Random& r) {
   }
 }
 
+// Flat places of the planes, each of its own window (0 if that is empty): what max_pool may have written.
+void window_places(const PoolSizes& s, int32_t* index, Random& r) {
+  int64_t at[kSpatial], to = 0;
+  for (int64_t plane = 0; plane < s.planes; plane++)
+    for (at[0] = 0; at[0] < s.out[0]; at[0]++)
+      for (at[1] = 0; at[1] < s.out[1]; at[1]++)
+        for (at[2] = 0; at[2] < s.out[2]; at[2]++) {
+          int64_t place = 0;
+          bool empty = false;
+          for (int d = 0; d < kSpatial; d++) {
+            std::vector<int64_t> inside;
+            for (int64_t k = 0; k < s.kernel[d]; k++) {
+              const int64_t i = at[d] * s.stride[d] - s.pad[d] + k * s.dilation[d];
+              if (i >= 0 && i < s.in[d]) inside.push_back(i);
+            }
+            empty = empty || inside.empty();
+            place = place * s.in[d] + (inside.empty() ? 0 : inside[(size_t)r.below((int64_t)inside.size())]);
+          }
+          index[to++] = empty ? 0 : (int32_t)place;
+        }
+}
+
 bool is_named(const Parameter& p, const char* name) { return !strcmp(p.name, name); }
 
 }  // namespace
@@ -281,6 +308,12 @@ void random_input(const Call& call, int operand, void* data, int64_t count, bool
   const Kernel& k = kKernel[call.kernel];
   const Parameter& p = k.parameter[operand];
   const int bytes = call.region[operand].element_bytes;
+  if (call.kernel == k_max_pool_grad && is_named(p, "index")) {
+    PoolSizes s;
+    memcpy(&s, call.sizes, sizeof s);
+    window_places(s, static_cast<int32_t*>(data), r);
+    return;
+  }
   if (is_named(p, "index") || is_named(p, "target")) {
     int64_t limit = 0, ignored = 0;
     if (is_named(p, "target")) {

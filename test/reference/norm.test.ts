@@ -11,12 +11,14 @@ describe("norm", () => {
   const root = Math.sqrt(5);
   test("batch_norm: statistics, weight, bias, residual, activation", () => {
     const [y, mean, variance] = [out(8), out(2), out(2)];
-    call("batch_norm", s, [x, null, null, null, y, mean, variance]);
+    call("batch_norm", s, [x, null, null, null, y, mean, variance, null]);
     expect([...mean, ...variance]).toEqual([0, 4, 5, 4]);
     expectClose(y, [-3 / root, -1 / root, -1, -1, 1 / root, 3 / root, 1, 1]);
     const residual = f64(0, 0, 0, 0, 0, 0, 0, 5);
     const relu6 = { ...s, activation: activationCodes.indexOf("relu6") };
-    call("batch_norm", relu6, [x, f64(root, 2), f64(1, 1), residual, y, mean, variance]);
+    const affine = out(4);
+    call("batch_norm", relu6, [x, f64(root, 2), f64(1, 1), residual, y, mean, variance, affine]);
+    expectClose(affine, [1, 1, 1, 1]);
     expectClose(y, [0, 0, 0, 0, 2, 4, 3, 6]);
     call("batch_norm_inference", s, [x, f64(root, 2), f64(1, 1), null, f64(0, 4), f64(5, 4), y]);
     expectClose(y, [-2, 0, -1, -1, 2, 4, 3, 3]);
@@ -24,19 +26,22 @@ describe("norm", () => {
   test("batch_norm_grad: a constant gradient dies in dx, the activation masks", () => {
     const [dx, dweight, dbias, dresidual] = [out(8), out(2), out(2), out(8)];
     const ones = new Float64Array(8).fill(1);
-    call("batch_norm_grad", s, [x, ones, null, f64(3, 3), f64(0, 4), f64(5, 4), dx, dweight, dbias, null]);
+    call("batch_norm_grad", s, [x, ones, null, f64(3, 3), f64(0, 4), f64(5, 4), null, dx, dweight, dbias, null]);
     expectClose(dx, new Array(8).fill(0));
     expectClose([...dweight, ...dbias], [0, 0, 4, 4]);
     const relu = { ...s, activation: activationCodes.indexOf("relu") };
     const y = f64(0, 0, 0, 0, 2, 4, 3, 3);
-    call("batch_norm_grad", relu, [x, ones, y, null, f64(0, 4), f64(5, 4), dx, dweight, dbias, dresidual]);
-    expect(Array.from(dresidual)).toEqual([0, 0, 0, 0, 1, 1, 1, 1]);
-    expectClose([...dweight, ...dbias], [4 / root, 2, 2, 2]);
-    // Channel 0: (g - 1/2 - x / 5) / sqrt 5; channel 1: (g - 1/2 -+ 1/2) / 2 = 0.
-    expectClose(dx, [0.1 / root, -0.3 / root, 0, 0, 0.3 / root, -0.1 / root, 0, 0]);
+    for (const [output, affine] of [[y, null] as const, [null, f64(1, 2, 0, -1)] as const]) {
+      const results = [dx.fill(7), dweight.fill(7), dbias.fill(7), dresidual.fill(7)];
+      call("batch_norm_grad", relu, [x, ones, output, null, f64(0, 4), f64(5, 4), affine, ...results]);
+      expect(Array.from(dresidual)).toEqual([0, 0, 0, 0, 1, 1, 1, 1]);
+      expectClose([...dweight, ...dbias], [4 / root, 2, 2, 2]);
+      // Channel 0: (g - 1/2 - x / 5) / sqrt 5; channel 1: (g - 1/2 -+ 1/2) / 2 = 0.
+      expectClose(dx, [0.1 / root, -0.3 / root, 0, 0, 0.3 / root, -0.1 / root, 0, 0]);
+    }
     expect(() =>
-      call("batch_norm_grad", relu, [x, ones, null, null, f64(0, 4), f64(5, 4), dx, dweight, dbias, null]),
-    ).toThrow("an activation needs y");
+      call("batch_norm_grad", relu, [x, ones, null, null, f64(0, 4), f64(5, 4), null, dx, dweight, dbias, null]),
+    ).toThrow("an activation needs y or affine");
   });
   test("layer_norm and its gradient", () => {
     const [y, mean, rstd] = [out(4), out(1), out(1)];

@@ -43,6 +43,26 @@ describe("pool", () => {
     ]);
     expect(max({ in: [2], kernel: [2], out: [1] }, f64(-infinity, -infinity), 1)).toEqual([[-infinity], [0]]);
   });
+  test("the gradient of a maximum, where windows overlap and where they do not", () => {
+    const gradient = (
+      sizes: GivenSizes<"max_pool_grad">,
+      dy: Float64Array,
+      index: number[],
+      length: number,
+    ): number[] => {
+      const dx = out(length);
+      call("max_pool_grad", { planes: 1, ...sizes }, [dy, Int32Array.from(index), dx]);
+      return Array.from(dx);
+    };
+    expect(gradient(window2, f64(1, 2, 4, 8), [4, 4, 4, 5], 9)).toEqual([0, 0, 0, 0, 7, 8, 0, 0, 0]);
+    const halves = { in: [3, 5], kernel: [2, 2], stride: [2, 2], out: [1, 2] };
+    expect(gradient({ ...halves, planes: 2 }, f64(1, 2, 3, 4), [6, 2, 0, 8], 30)).toEqual(
+      [
+        [0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+        [3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0],
+      ].flat(),
+    );
+  });
   test("dilation, and planes of their own", () => {
     expect(max({ planes: 2, in: [4], kernel: [2], dilation: [2], out: [2] }, f64(1, 9, 3, 4, 8, 7, 6, 5), 4)).toEqual([
       [3, 9, 8, 7],

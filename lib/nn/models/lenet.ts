@@ -48,8 +48,9 @@ export class LeNet5 extends Module {
       between.push(t);
       return t;
     };
-    let y = kept(maxPool2d(kept(relu(kept(this.conv1.forward(x)))), 2)); // [batch, 6, 14, 14]
-    y = kept(maxPool2d(kept(relu(kept(this.conv2.forward(y)))), 2)); // [batch, 16, 5, 5]
+    // The largest of what relu leaves is relu of the largest, and so are its gradients: a quarter of the elements.
+    let y = kept(relu(kept(maxPool2d(kept(this.conv1.forward(x)), 2)))); // [batch, 6, 14, 14]
+    y = kept(relu(kept(maxPool2d(kept(this.conv2.forward(y)), 2)))); // [batch, 16, 5, 5]
     y = kept(relu(kept(this.fc1.forward(flatten(y, 1)))));
     y = this.fc3.forward(kept(relu(kept(this.fc2.forward(y)))));
     letGoBetween(this, x, between, y);
