@@ -50,8 +50,10 @@ struct TileEnd {
   int64_t activation = activation::none;
 };
 
-// What a caller needs next, prefetched into the second-level cache while a tile is computed: every two terms the line
-// at `line`, `step` elements apart, and one of rows `jump` elements apart that have `lines` lines each.
+// What a caller needs next, prefetched into the second-level cache while a tile is computed: every kAheadTerms terms
+// the line at `line`, `step` elements apart, and one of rows `jump` elements apart that have `lines` lines each.
+template <class T>
+constexpr int kAheadTerms = Simd<T>::tile_rows* Simd<T>::tile_vectors >= 20 ? 2 : 4;  // 24 fma or more
 template <class T>
 struct Ahead {
   const T* line = nullptr;
@@ -149,7 +151,7 @@ XCORR_INLINE void packed_term(typename Simd<T>::V (&sums)[kRows][kVectors], cons
   }
 }
 
-// Two terms at a time, prefetching.
+// Some terms at a time, prefetching.
 template <class T, int kRows, int kVectors, bool kAhead, bool kCopy>
 XCORR_INLINE void packed_terms(int64_t depth, const T* a, const T* b, int64_t b_stride, T* copy, const Ahead<T>& ahead,
                                const TileEnd<T>& end) {
@@ -163,7 +165,13 @@ XCORR_INLINE void packed_terms(int64_t depth, const T* a, const T* b, int64_t b_
   const T* row = ahead.row ? ahead.row : a;
   const int64_t step = ahead.step, lines = ahead.lines, jump = ahead.jump - lines * kLine;
   int64_t left = lines, k = depth;
-  for (; k >= 2; k -= 2) {
+  const auto term = [&]() __attribute__((always_inline)) {
+    packed_term<T, kRows, kVectors, kCopy>(sums, a, b, copy);
+    a += kRows;
+    b += b_stride;
+    if (kCopy) copy += kWidth;
+  };
+  for (; k >= kAheadTerms<T>; k -= kAheadTerms<T>) {
     if (kAhead) {
       __builtin_prefetch(line, 0, 2);
       __builtin_prefetch(row, 0, 2);
@@ -174,13 +182,10 @@ XCORR_INLINE void packed_terms(int64_t depth, const T* a, const T* b, int64_t b_
         row += jump;
       }
     }
-    packed_term<T, kRows, kVectors, kCopy>(sums, a, b, copy);
-    packed_term<T, kRows, kVectors, kCopy>(sums, a + kRows, b + b_stride, kCopy ? copy + kWidth : copy);
-    a += 2 * kRows;
-    b += 2 * b_stride;
-    if (kCopy) copy += 2 * kWidth;
+#pragma GCC unroll 4
+    for (int i = 0; i < kAheadTerms<T>; i++) term();
   }
-  if (k > 0) packed_term<T, kRows, kVectors, kCopy>(sums, a, b, copy);
+  for (; k > 0; k--) term();
   end_tile<T, kRows, kVectors>(sums, end);
 }
 
@@ -222,14 +227,8 @@ template <class T, int kRows, int kVectors>
     odd[i] = (2 * i + 1) * a_row;
     __asm__("" : "+r"(odd[i]));  // else the compiler keeps a pointer a row after all
   }
-  for (const T* const stop = a + depth; a != stop; a++, b += kVectors * Simd<T>::lanes) {
+  const auto term = [&]() __attribute__((always_inline)) {
     __asm__("" : "+r"(a));
-    __builtin_prefetch(ahead_row, 0, 2);
-    ahead_row += kLine;
-    if (--left == 0) {
-      left = lines;
-      ahead_row += jump;
-    }
     typename Simd<T>::V row[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; v++) row[v] = load(b + v * Simd<T>::lanes);
@@ -240,7 +239,22 @@ template <class T, int kRows, int kVectors>
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
     }
+    a++;
+    b += kVectors * Simd<T>::lanes;
+  };
+  constexpr int kTerms = kAheadTerms<T> / 2;
+  int64_t k = depth;
+  for (; k >= kTerms; k -= kTerms) {
+    __builtin_prefetch(ahead_row, 0, 2);
+    ahead_row += kLine;
+    if (--left == 0) {
+      left = lines;
+      ahead_row += jump;
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kTerms; i++) term();
   }
+  for (; k > 0; k--) term();
   end_tile<T, kRows, kVectors>(sums, end);
 }
 

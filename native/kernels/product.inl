@@ -203,7 +203,7 @@ struct ProductTask {
         }
         const int64_t share = ceil_div(next_size, chunk_end - chunk);
         Ahead<T> ahead;
-        ahead.step = next ? ceil_div(2 * share, larger(1, depth)) : 0;
+        ahead.step = next ? ceil_div(kAheadTerms<T> * share, larger(1, depth)) : 0;
         for (int64_t tile = chunk; tile < chunk_end; tile++) {
           T* const sum = sums + (tile - chunk) * rows * kColumns;
           const TileEnd<T> end = end_of(tile, block, row, sum);
