@@ -7,34 +7,46 @@
 //        (5x5: 10, with stride 2 14); the input gradient with stride 1. depthwise_rows_input_grad.inl: with stride 2.
 //     2. depthwise.inl: C = K = 1, 8 planes or more, strides up to 4. Before it conv_few_channels.inl for rows of
 //        outputs that fill 16 lanes (24, 28, 32, 56, ...).
-//     3. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more.
-//     4. winograd.inl, F(2x2): the same, default or tight precision, 32 of its smaller tiles or more.
-//     5. conv_image_lanes.inl: 24 images or more, rows of less than 24 outputs, 4 <= K <= 64, two to 32 taps, small
+//     3. conv_pointwise_strided.inl: one tap, any stride, no padding; goes on with the list at stride 1.
+//     4. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more.
+//     5. winograd.inl, F(2x2): the same, default or tight precision, 32 of its smaller tiles or more.
+//     6. winograd_strided.inl: 3x3, stride 2, float32, default or tight precision, C and K >= 8, 32 tiles of 2x2 or
+//        more; the input gradient with padding 1.
+//     7. conv_input_grad_few_channels.inl: input gradients alone; stride 2, C * phases of the stride from 4 to 16,
+//        K from 16 to 128, at least 0.7 of the windows' taps exist (7x7, 5x5).
+//     8. conv_image_lanes.inl: 24 images or more, rows of less than 24 outputs, 4 <= K <= 64, two to 32 taps, small
 //        images; the input gradient with stride 1.
-//     6. conv_few_channels.inl: K <= 64, C <= 32, more than one tap.
-//     7. conv_pointwise.inl: one tap, stride 1, no padding, images of 16 pixels or more.
-//     8. conv_direct.inl: anything; the input gradient by phases of the stride.
+//     9. conv_few_channels.inl: K <= 64, C <= 32, more than one tap.
+//    10. conv_pointwise.inl: one tap, stride 1, no padding, images of 16 pixels or more.
+//    11. conv_direct.inl: anything; the input gradient by phases of the stride.
 //   conv_weight_grad
 //     1. depthwise.inl: as above.
-//     2. winograd_weight_grad.inl, F(3x3, 4x4), then F(3x3, 2x2): as above, C and K >= 16.
-//     3. conv_weight_grad_rows.inl: up to 2560 weights and rows of outputs that fill 16 lanes, strides up to 4; shorter
+//     2. conv_pointwise_strided.inl: as above.
+//     3. winograd_weight_grad.inl, F(3x3, 4x4), then F(3x3, 2x2): as above, C and K >= 16.
+//     4. winograd_strided_weight_grad.inl: as winograd_strided.inl, and at most an eighth of the tiles' outputs beside
+//        the image.
+//     5. conv_weight_grad_rows.inl: up to 2560 weights and rows of outputs that fill 16 lanes, strides up to 4; shorter
 //        rows with stride 1 and 16 images or more; 1x1 with up to 4608 weights, C or K <= 24, planes of 512 pixels or
 //        more.
-//     4. conv_pointwise_weight_grad.inl: one tap, stride 1, images of 256 pixels or more, 2048 pixels or more in all.
-//     5. conv_weight_grad.inl: anything.
-// Few channels and direct apply to each phase of a strided input gradient by itself, with its own taps.
+//     6. conv_pointwise_weight_grad.inl: one tap, stride 1, images of 256 pixels or more, 2048 pixels or more in all.
+//     7. conv_weight_grad.inl: anything.
+// Few channels, one tap and direct apply to each phase of a strided input gradient by itself, with its own taps.
 #pragma once
 #include "conv_direct.inl"
 #include "conv_few_channels.inl"
 #include "conv_image_lanes.inl"
+#include "conv_input_grad_few_channels.inl"
 #include "conv_pointwise.inl"
 #include "conv_pointwise_weight_grad.inl"
+#include "conv_pointwise_strided.inl"
 #include "conv_weight_grad.inl"
 #include "conv_weight_grad_rows.inl"
 #include "depthwise.inl"
 #include "depthwise_rows.inl"
 #include "depthwise_rows_input_grad.inl"
 #include "winograd.inl"
+#include "winograd_strided.inl"
+#include "winograd_strided_weight_grad.inl"
 #include "winograd_weight_grad.inl"
 
 namespace xcorr {
@@ -46,6 +58,17 @@ XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t*
   if (!winograd_fits(s) || c * k < 6 * (c + k)) return 0;
   if (precision >= kDefault && s.batch * ceil_div(out[1], 4) * ceil_div(out[2], 4) >= 32) return 4;
   return precision >= kTight && s.batch * ceil_div(out[1], 2) * ceil_div(out[2], 2) >= 32 ? 2 : 0;
+}
+
+XCORR_INLINE bool strided_winograd(const ConvSizes& s, int precision, bool input_grad) {
+  const int64_t c = s.in_channels / s.groups, k = s.out_channels / s.groups;
+  return precision >= kTight && strided_winograd_fits(s, input_grad) && c >= 8 && k >= 8 &&
+         s.batch * ceil_div(s.out[1], 2) * ceil_div(s.out[2], 2) >= 32;
+}
+
+// Tiles of 2x2 outputs with few outputs beside the image.
+XCORR_INLINE bool whole_strided_tiles(const ConvSizes& s) {
+  return round_up(s.out[1], 2) * round_up(s.out[2], 2) * 7 <= s.out[1] * s.out[2] * 8;
 }
 
 // One channel in and out a group, and rows that fill vectors: lanes along the rows.
@@ -62,10 +85,12 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
   if (depthwise_rows_fit(correlation)) return asks ? int64_t(kOk) : depthwise_rows(correlation, runtime);
   if (wide_depthwise(correlation)) return asks ? int64_t(kOk) : FewChannels<T>(runtime, correlation).execute();
   if (depthwise_fits(s)) return asks ? int64_t(kOk) : Depthwise<T>(s, runtime).forward(operands);
+  if (PointwiseStrided<T>::fits(s)) return PointwiseStrided<T>(s, runtime).gathered(conv<T>, operands, 5);
   if constexpr (sizeof(T) == 4) {
     const int tile = winograd_tile(s, runtime.precision, s.out);
     if (tile == 4) return Winograd<4>(runtime, correlation).run();
     if (tile == 2) return Winograd<2>(runtime, correlation).run();
+    if (strided_winograd(s, runtime.precision, false)) return StridedWinograd<false>(runtime, correlation).execute();
   }
   if (image_lanes_fit(correlation)) return asks ? int64_t(kOk) : ImageLanes<T>(runtime, correlation).execute();
   if (few_channels_fit(correlation)) return asks ? int64_t(kOk) : FewChannels<T>(runtime, correlation).execute();
@@ -99,12 +124,16 @@ int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const*
   if (depthwise_rows_input_grad_fits(s)) return depthwise_rows_input_grad<T>(s, runtime, operands);
   if (unit_stride && wide_depthwise(correlation)) return FewChannels<T>(runtime, correlation).execute();
   if (depthwise_fits(s)) return Depthwise<T>(s, runtime).input_grad(operands);
+  if (PointwiseStrided<T>::fits(s)) return PointwiseStrided<T>(s, runtime).spread_out(conv_input_grad<T>, operands);
   if constexpr (sizeof(T) == 4) {
     const int tile = winograd_tile(s, runtime.precision, s.in);
     if (tile == 4) return Winograd<4>(runtime, correlation).run();
     if (tile == 2) return Winograd<2>(runtime, correlation).run();
+    if (strided_winograd(s, runtime.precision, true)) return StridedWinograd<true>(runtime, correlation).execute();
   }
   if (unit_stride && image_lanes_fit(correlation)) return ImageLanes<T>(runtime, correlation).execute();
+  const PhaseChannels<T> phases(s, runtime);
+  if (phases.fits) return phases.execute(operands);
   return phased_input_grad<T>(s, runtime, operands);
 }
 
@@ -128,12 +157,15 @@ template <class T>
 int64_t conv_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
   if (s.in_channels == 0) return bias_grad_alone<T>(s, operands);
   if (depthwise_fits(s) && conv_y(s).high > 0) return Depthwise<T>(s, runtime).weight_grad(operands);
+  if (PointwiseStrided<T>::fits(s)) return PointwiseStrided<T>(s, runtime).gathered(conv_weight_grad<T>, operands, 4);
   if constexpr (sizeof(T) == 4) {
     if (s.in_channels >= 16 * s.groups && s.out_channels >= 16 * s.groups && conv_y(s).high > 0) {
       const int tile = winograd_tile(s, runtime.precision, s.out);
       if (tile == 4) return WinogradWeightGrad<4>(s, runtime, operands).run();
       if (tile == 2) return WinogradWeightGrad<2>(s, runtime, operands).run();
     }
+    if (strided_winograd(s, runtime.precision, false) && whole_strided_tiles(s))
+      return StridedWinogradWeightGrad(s, runtime, operands).execute();
   }
   if (rows_weight_grad_fit(s)) return RowsWeightGrad<T>(s, runtime, operands).execute();
   if (pointwise_weight_grad_fits(s)) return PointwiseWeightGrad<T>(s, runtime, operands).execute();

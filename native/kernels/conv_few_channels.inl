@@ -42,7 +42,8 @@ struct FewChannels {
     // Row by row wastes the lanes beyond a row, one run those between rows.
     one_run = h.step == 1 && w.step == 1 && !(conv.dense() && rows_fill_lanes(w));
     const int64_t a_row = conv.in_channels * w.step * pitch * int64_t(sizeof(T));
-    band = larger(1, smaller(h.count, ((conv.in_channels == 1 ? 24576 : 98304) / a_row - rows_a_output) / h.step + 1));
+    const int64_t bytes = conv.in_channels == 1 ? 24576 : conv.in_channels <= 32 ? 98304 : 524288;
+    band = larger(1, smaller(h.count, (bytes / a_row - rows_a_output) / h.step + 1));
     band = split_evenly(h.count, band).size(0);
   }
 
@@ -128,18 +129,20 @@ struct FewChannels {
     const T* const bias = conv.bias ? conv.bias + channel : nullptr;
     if (filters())
       return filter_rows(own, y + first * w.size, channel, rows_here, residual ? residual + first * w.size : nullptr);
-    // Panels of output channels outermost: outputs of one channel are written one after another.
+    // Panels of output channels outermost: outputs of one channel are written one after another. Blocks of the depth
+    // before columns: what a block reads of a row stays in the first-level cache.
     for (int64_t panel = 0; panel < panels.parts; panel++)
       for (int64_t q = 0; q < (one_run ? 1 : rows_here); q++)
-        for (int64_t column = 0; column < run; column += kColumns) {
-          const int64_t width = smaller(kColumns, run - column), row = panels.start(panel);
+        for (int64_t block = 0; block < blocks.parts; block++) {
+          const int64_t depth = blocks.size(block), k = blocks.start(block), row = panels.start(panel);
           const int64_t stride = one_run ? run_pitch : y_plane;
-          const T* const b = own + q * h.step * w.step * pitch + column;
-          T* const c = (one_run ? sums : y + (first + q) * w.size) + row * stride + column;
-          for (int64_t block = 0; block < blocks.parts; block++) {
-            const int64_t depth = blocks.size(block), k = blocks.start(block);
+          const bool last = !one_run && block == blocks.parts - 1;
+          for (int64_t column = 0; column < run; column += kColumns) {
+            const int64_t width = smaller(kColumns, run - column);
+            const T* const b = own + q * h.step * w.step * pitch + column;
+            T* const c = (one_run ? sums : y + (first + q) * w.size) + row * stride + column;
             TileEnd<T> end = {c, stride, one_run ? panel_width<T>(width) : width, block > 0 ? c : nullptr, stride};
-            if (!one_run && block == blocks.parts - 1) {
+            if (last) {
               end.row_bias = bias ? bias + row : nullptr;
               end.residual = residual ? residual + (c - y) : nullptr;
               end.activation = conv.activation;

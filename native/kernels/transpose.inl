@@ -146,6 +146,15 @@ XCORR_INLINE V in_turns(V a, V b, bool second) {
   XCORR_IN_TURNS(2) XCORR_IN_TURNS(4) XCORR_IN_TURNS(8) XCORR_IN_TURNS(16)
 }
 
+// Lanes 1, 2, ... and lane 0 last.
+#define XCORR_NEXT_LANE(l) (((l) + 1) % N)
+#define XCORR_NEXT_LANES(n) \
+  if constexpr (N == n) return __builtin_shufflevector(a, a, XCORR_LANES##n(XCORR_NEXT_LANE));
+template <int N, class V>
+XCORR_INLINE V next_lanes(V a) {
+  XCORR_NEXT_LANES(2) XCORR_NEXT_LANES(4) XCORR_NEXT_LANES(8) XCORR_NEXT_LANES(16)
+}
+
 // to[k * to_stride + j] = from[k * from_stride + j] for j < columns, 0 for columns <= j < filled_columns.
 template <class T>
 XCORR_INLINE void copy_rows(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride,

@@ -1,0 +1,125 @@
+// Convolution with one tap and a stride: the pixels that it reads are gathered into a dense copy once, and the rest is
+// the convolution of stride 1, whose vectors are then contiguous. Its input gradient is computed into a dense copy and
+// spread from there, so that every line of dx is written once, the zeros between (three quarters) included.
+#pragma once
+#include "kept.inl"
+#include "parallel.inl"
+#include "transpose.inl"
+
+namespace xcorr {
+namespace {
+
+template <class T>
+struct PointwiseStrided {
+  static constexpr int kLanes = Simd<T>::lanes;
+
+  const ConvSizes& s;
+  const Runtime& runtime;
+  ConvSizes dense;  // the convolution of the pixels that are read
+
+  PointwiseStrided(const ConvSizes& sizes, const Runtime& runtime_) : s(sizes), runtime(runtime_), dense(sizes) {
+    for (int d = 0; d < kSpatial; d++) {
+      dense.in[d] = s.out[d];
+      dense.stride[d] = 1;
+    }
+  }
+
+  // One tap, no padding, and every output reads a pixel.
+  static bool fits(const ConvSizes& s) {
+    bool strided = false, inside = volume(s.kernel) == 1;
+    for (int d = 0; d < kSpatial; d++) {
+      strided = strided || s.stride[d] > 1;
+      inside = inside && s.pad[d] == 0 && s.out[d] > 0 && (s.out[d] - 1) * s.stride[d] < s.in[d];
+    }
+    return strided && inside && s.batch > 0 && s.in_channels > 0 && s.out_channels > 0;
+  }
+
+  using Kernel = int64_t (*)(const ConvSizes&, const Runtime&, void* const*);
+  // The forward pass and the weight gradient: operand 0 is x.
+  int64_t gathered(Kernel kernel, void* const* operands, int operand_count) const {
+    if (asks_only(runtime)) return kernel(dense, runtime, operands);
+    T* const pixels = room();
+    if (!pixels) return kOutOfMemory;
+    gather(static_cast<const T*>(operands[0]), pixels);
+    void* changed[5] = {pixels};
+    for (int i = 1; i < operand_count; i++) changed[i] = operands[i];
+    return kernel(dense, runtime, changed);
+  }
+  // The input gradient: operand 2 is the bias, operand 3 dx.
+  int64_t spread_out(Kernel kernel, void* const* operands) const {
+    T* const pixels = room();
+    if (!pixels) return kOutOfMemory;
+    void* const changed[] = {operands[0], operands[1], operands[2], pixels};
+    const int64_t status = kernel(dense, runtime, changed);
+    if (status == kOk) spread(pixels, static_cast<const T*>(operands[2]), static_cast<T*>(operands[3]));
+    return status;
+  }
+
+ private:
+  // The dense x. A slot of the tasks that the tasks of stride 1 leave alone: theirs and the kernel's are taken.
+  T* room() const {
+    return static_cast<T*>(runtime.scratch(7, s.batch * s.in_channels * volume(s.out) * int64_t(sizeof(T))));
+  }
+
+  static void gather_row(const T* from, int64_t size, int64_t stride, int64_t count, T* to) {
+    if (stride != 2) {
+      for (int64_t i = 0; i < count; i++) to[i] = from[i * stride];
+      return;
+    }
+    int64_t i = 0;
+    for (; 2 * (i + kLanes) <= size && i + kLanes <= count; i += kLanes)
+      store(to + i, every_second<kLanes>(load(from + 2 * i), load(from + 2 * i + kLanes), false));
+    if (i == count) return;
+    const auto read = [&](int64_t at) __attribute__((always_inline)) {
+      const int64_t n = size - at;
+      return n >= kLanes ? load(from + at) : n > 0 ? load_partial(from + at, int(n)) : splat<T>(0);
+    };
+    store_partial(to + i, every_second<kLanes>(read(2 * i), read(2 * i + kLanes), false), int(count - i));
+  }
+
+  void gather(const T* x, T* to) const {
+    run_ranges(runtime, s.batch * s.in_channels, volume(s.in), 1, [&](int64_t first, int64_t end) {
+      T* row = to + first * volume(s.out);
+      for (int64_t plane = first; plane < end; plane++)
+        for (int64_t d = 0; d < s.out[0]; d++)
+          for (int64_t h = 0; h < s.out[1]; h++, row += s.out[2])
+            gather_row(x + ((plane * s.in[0] + d * s.stride[0]) * s.in[1] + h * s.stride[1]) * s.in[2], s.in[2],
+                       s.stride[2], s.out[2], row);
+    });
+  }
+
+  // A row of dx from its values at every stride; `rest` between them.
+  static void spread_row(const T* from, int64_t count, int64_t stride, T rest, T* to, int64_t size) {
+    if (stride != 2) {
+      for (int64_t i = 0; i < size; i++) to[i] = i % stride == 0 && i / stride < count ? from[i / stride] : rest;
+      return;
+    }
+    const auto between = set1(rest);
+    int64_t i = 0;
+    for (; i + kLanes <= count && 2 * (i + kLanes) <= size; i += kLanes) {
+      const auto v = load(from + i);
+      store(to + 2 * i, in_turns<kLanes>(v, between, false));
+      store(to + 2 * i + kLanes, in_turns<kLanes>(v, between, true));
+    }
+    for (int64_t at = 2 * i; at < size; at++) to[at] = at % 2 == 0 && at / 2 < count ? from[at / 2] : rest;
+  }
+
+  void spread(const T* from, const T* bias, T* dx) const {
+    run_ranges(runtime, s.batch * s.in_channels, volume(s.in), 1, [&](int64_t first, int64_t end) {
+      T* to = dx + first * volume(s.in);
+      for (int64_t plane = first; plane < end; plane++) {
+        const T rest = bias ? bias[plane % s.in_channels] : T(0);
+        const T* const values = from + plane * volume(s.out);
+        for (int64_t d = 0; d < s.in[0]; d++)
+          for (int64_t h = 0; h < s.in[1]; h++, to += s.in[2]) {
+            const int64_t qd = d / s.stride[0], qh = h / s.stride[1];
+            const bool there = d % s.stride[0] == 0 && h % s.stride[1] == 0 && qd < s.out[0] && qh < s.out[1];
+            spread_row(values + (qd * s.out[1] + qh) * s.out[2], there ? s.out[2] : 0, s.stride[2], rest, to, s.in[2]);
+          }
+      }
+    });
+  }
+};
+
+}  // namespace
+}  // namespace xcorr
