@@ -50,8 +50,8 @@ void add_lanes(const T* sums, int64_t count, T* to) {
 
 template <class T>
 struct RowsWeightGrad {
-  static constexpr int kLanes = Simd<T>::lanes, kWide = Wide<T>::width, kPairs = 6;
-  static constexpr int kOutputs = kVectorBytes == 32 ? 2 : 4;  // AVX2 has 16 registers
+  static constexpr int kLanes = Simd<T>::lanes, kWide = Wide<T>::width, kPairs = kVectorBytes == 32 ? 4 : 6;
+  static constexpr int kOutputs = kVectorBytes == 32 ? 3 : 4;  // AVX2 has 16 registers
 
   using V = typename Simd<T>::V;
 
@@ -148,8 +148,10 @@ struct RowsWeightGrad {
       const int64_t margin = at.x_row - at.width, stop = at.rows * at.width;
       for (int64_t i = lane, end = at.width; end <= stop; end += at.width) {
         for (; i + kLanes <= end; i += kWide) {
-          __builtin_prefetch(next + i);
-          __builtin_prefetch(after + i);
+          if (lane == 0) {
+            __builtin_prefetch(next + i);
+            __builtin_prefetch(after + i);
+          }
           add([i](const T* p) __attribute__((always_inline)) { return load(p + i); });
         }
         // Both factors are zero beyond the row: a product with what lies there need not be finite.
