@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { run } from "../lib/backend/run.js";
+import { computing, ways } from "./support/backends.js";
 import { TestRandom } from "./support/random.js";
 import {
   cat,
@@ -337,5 +339,36 @@ describe("views", () => {
       .backward();
     expect(y.grad!.toArray()).toEqual([7, 11]);
     expect(x.grad!.toArray()).toEqual([2 * 3 * 5 * 7, 2 * 3 * 11]);
+  });
+});
+
+describe.each(ways)("positions in the memory that is changed, on %s", (way) => {
+  const numbers = (): Tensor<"int32"> => tensor([3, 0, 1, 2], { dtype: "int32" });
+
+  it("are read before it is", () => {
+    computing(way, () => {
+      const x = numbers();
+      expect(x.copy_(x.scatter(0, x, x)).toArray()).toEqual([0, 1, 2, 3]);
+      const y = numbers();
+      expect(y.copy_(y.indexAdd(0, y, y)).toArray()).toEqual([3, 1, 3, 5]);
+      const z = numbers();
+      expect(z.copy_(z.gather(0, z)).toArray()).toEqual([2, 3, 0, 1]);
+    });
+  });
+
+  it("are refused by the kernels, which check them before they write", () => {
+    computing(way, () => {
+      const x = numbers();
+      const tail = x.narrow(0, 1, 2);
+      const written = /operand index lies in the memory of y, which is written; copy it first/;
+      for (const kernel of ["scatter", "index_add", "gather", "index_select"] as const) {
+        expect(() => run(kernel, "int32", [0, 1, 4, 4, 1], [numbers(), x, x])).toThrow(written);
+        expect(() => run(kernel, "int32", [0, 1, 2, 2, 1], [numbers(), x, tail])).toThrow(written);
+      }
+      expect(x.toArray()).toEqual([3, 0, 1, 2]);
+      expect(run("scatter", "int32", [0, 1, 2, 2, 1], [numbers(), zeros([2], { dtype: "int32" }), tail])).toBe(0);
+      const [low, high] = [x.narrow(0, 0, 2), x.narrow(0, 2, 2)]; // side by side is no overlap
+      expect(run("index_select", "int32", [0, 1, 4, 2, 1], [numbers(), high, low])).toBe(0);
+    });
   });
 });

@@ -5,6 +5,7 @@ import { decodeSizes, type Kernel, type Operand } from "../backend/contract.js";
 import type { Backend } from "../backend/run.js";
 import { type DType, isFloating } from "../core/dtype.js";
 import { BackendError } from "../core/errors.js";
+import type { Tensor } from "../core/tensor.js";
 import * as conv from "./conv.js";
 import * as copy from "./copy.js";
 import * as gemm from "./gemm.js";
@@ -70,6 +71,28 @@ function takes(types: "F" | "N" | "A", dtype: DType): boolean {
   return types === "A" || isFloating(dtype) || (types === "N" && dtype === "int32");
 }
 
+/** Bytes of a contiguous operand in its buffer. */
+function bytesOf(t: Tensor): { buffer: ArrayBufferLike; low: number; high: number } {
+  const array = t.storage.array(t.dtype);
+  const low = array.byteOffset + t.offset * array.BYTES_PER_ELEMENT;
+  return { buffer: array.buffer, low, high: low + t.numel() * array.BYTES_PER_ELEMENT };
+}
+
+/** Kernels check positions before they write, so nothing that is written may change them. */
+function checkPositions(kernel: KernelName, names: readonly string[], operands: readonly (Tensor | null)[]): void {
+  const at = names.findIndex((name) => name === "index" || name === "target");
+  if (at < 0 || operands[at] === null) return;
+  const reads = bytesOf(operands[at]!);
+  operands.forEach((t, i) => {
+    if (t === null || !/^[>=]/.test(names[i]!)) return;
+    const writes = bytesOf(t);
+    if (writes.buffer !== reads.buffer || reads.high <= writes.low || writes.high <= reads.low) return;
+    throw new BackendError(
+      `${kernel}: operand ${names[at]} lies in the memory of ${names[i]!.slice(1)}, which is written; copy it first`,
+    );
+  });
+}
+
 /** The reference kernels behind `run`: what computes where no addon was built, and what `setBackend("reference")` picks. */
 export const referenceBackend: Backend = {
   name: "reference",
@@ -86,6 +109,7 @@ export const referenceBackend: Backend = {
       if (names[i]!.endsWith("?")) return null;
       throw new BackendError(`${kernel} needs its operand ${names[i]}, but the call left it out`);
     });
+    checkPositions(kernel, names, operands);
     // One kernel's types cannot be told from its name at run time; the declaration of `reference` has checked them all.
     const call = reference[kernel] as unknown as (sizes: object, operands: readonly unknown[], dtype: DType) => number;
     return call(decodeSizes(kernel, sizes), given, dtype);

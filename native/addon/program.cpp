@@ -31,27 +31,11 @@ bool read_program(napi_env env, napi_value value, Program* program) {
     throw_type_error(env, "a program is a Float64Array");
     return false;
   }
-  const double* numbers = static_cast<const double*>(data);
-  const int64_t end = (int64_t)length;
-  constexpr int64_t kShortest = kHeader + 2;
-  program->records.reserve(end / kShortest < 64 ? end / kShortest : 64);
   Text error;
-  for (int64_t at = 0; at < end;) {
-    const double announced = numbers[at++];
-    Record& record = program->records.emplace_back();
-    int64_t used = 0;
-    if (!(announced >= 0 && announced <= (double)(end - at)))
-      error.print("%g numbers announced where %lld are left", announced, (long long)(end - at));
-    else if ((used = read_record(*program->environment, numbers + at, (int64_t)announced, &record, &error)) &&
-             (double)used != announced)
-      error.print("%lld numbers, announced as %g", (long long)used, announced);
-    if (error.size() > 0) {
-      Text message;
-      message.print("record %lld: %s", (long long)program->records.size() - 1, error.c_str());
-      throw_error(env, message);
-      return false;
-    }
-    at += used;
+  if (!read_records(*program->environment, static_cast<const double*>(data), (int64_t)length, &program->records,
+                    &error)) {
+    throw_error(env, error);
+    return false;
   }
   return true;
 }

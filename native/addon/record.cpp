@@ -1,5 +1,7 @@
 #include "record.h"
 
+#include <string.h>
+
 namespace xcorr {
 
 namespace {
@@ -86,7 +88,46 @@ int64_t read_record(const Environment& environment, const double* numbers, int64
     record->operands[i] = first;
     record->blocks[i] = block;
   }
+  // Kernels check positions before they write, so nothing that is written may change them.
+  const Kernel& kernel = kKernel[record->call.kernel];
+  for (int i = 0; i < operands; i++) {
+    const char* name = kernel.parameter[i].name;
+    if (!given[i] || kernel.parameter[i].written() || (strcmp(name, "index") && strcmp(name, "target"))) continue;
+    const unsigned char* at = static_cast<const unsigned char*>(record->operands[i]);
+    for (int j = 0; j < operands; j++) {
+      if (!given[j] || !kernel.parameter[j].written()) continue;
+      const unsigned char* out = static_cast<const unsigned char*>(record->operands[j]);
+      const Region &reads = record->call.region[i], &writes = record->call.region[j];
+      if (at + reads.high <= out + writes.low || out + writes.high <= at + reads.low) continue;
+      error->print("%s: operand %s lies in the memory of %s, which is written; copy it first", kernel.name, name,
+                   kernel.parameter[j].name);
+      return 0;
+    }
+  }
   return used;
+}
+
+bool read_records(const Environment& environment, const double* numbers, int64_t length, std::vector<Record>* records,
+                  Text* error) {
+  constexpr int64_t kShortest = kHeader + 2;
+  records->reserve(length / kShortest < 64 ? length / kShortest : 64);
+  for (int64_t at = 0; at < length;) {
+    const double announced = numbers[at++];
+    Record& record = records->emplace_back();
+    Text wrong;
+    int64_t used = 0;
+    if (!(announced >= 0 && announced <= (double)(length - at)))
+      wrong.print("%g numbers announced where %lld are left", announced, (long long)(length - at));
+    else if ((used = read_record(environment, numbers + at, (int64_t)announced, &record, &wrong)) &&
+             (double)used != announced)
+      wrong.print("%lld numbers, announced as %g", (long long)used, announced);
+    if (wrong.size() > 0) {
+      error->print("record %lld: %s", (long long)records->size() - 1, wrong.c_str());
+      return false;
+    }
+    at += used;
+  }
+  return true;
 }
 
 }  // namespace xcorr

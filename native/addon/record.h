@@ -27,4 +27,8 @@ struct Record {
 // that each operand's elements lie in its block, aligned. Doubles of the record, or 0 after printing what is wrong.
 int64_t read_record(const Environment& environment, const double* numbers, int64_t length, Record* record, Text* error);
 
+// The records of a program in numbers[0, length): each its length, then itself. False after printing what is wrong.
+bool read_records(const Environment& environment, const double* numbers, int64_t length, std::vector<Record>* records,
+                  Text* error);
+
 }  // namespace xcorr

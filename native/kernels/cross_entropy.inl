@@ -19,9 +19,14 @@ struct CrossEntropy {
   const int32_t* target;
   const T* weight;
 
+  // Read once: a target that another thread changed since the check, and is no class now, is left out.
+  XCORR_MEMBER int64_t label(int64_t row) const {
+    const int32_t label = __atomic_load_n(target + row, __ATOMIC_RELAXED);
+    return label >= 0 && label < s.classes ? label : s.ignore_index;
+  }
   XCORR_MEMBER double weight_of(int64_t label) const { return weight ? (double)weight[label] : 1.0; }
   // loss = -(1 - smoothing) w[t] l[t] - smoothing / classes * sum_c w[c] l[c] with l = log_softmax(logits).
-  XCORR_MEMBER T loss(int32_t label, double own, double all) const {
+  XCORR_MEMBER T loss(int64_t label, double own, double all) const {
     const double value = -(1 - s.smoothing) * weight_of(label) * own;
     return (T)(s.smoothing == 0 ? value : value - s.smoothing / (double)s.classes * all);
   }
@@ -41,7 +46,7 @@ struct CrossEntropyFactors {
 };
 
 template <class T>
-XCORR_INLINE T cross_entropy_row(const CrossEntropy<T>& c, const T* x, int32_t label) {
+XCORR_INLINE T cross_entropy_row(const CrossEntropy<T>& c, const T* x, int64_t label) {
   const int64_t classes = c.s.classes;
   if (label == c.s.ignore_index) return 0;
   const T largest = fold_row<T, reduce::max>(x, classes);
@@ -59,8 +64,8 @@ XCORR_INLINE T cross_entropy_row(const CrossEntropy<T>& c, const T* x, int32_t l
 }
 
 template <class T>
-XCORR_INLINE void cross_entropy_columns(const CrossEntropy<T>& c, const ColumnStrip& strip, const T* x,
-                                        const int32_t* target, T* loss) {
+XCORR_INLINE void cross_entropy_columns(const CrossEntropy<T>& c, const ColumnStrip& strip, const T* x, int64_t first,
+                                        T* loss) {
   const auto sums = ColumnSums<T>::of(strip, x, nullptr, c.s.classes);
   const Wide<double> logarithm = sums.log_sum(), largest = widened(sums.largest);
   Wide<double> all = Wide<double>::of(0);
@@ -75,7 +80,7 @@ XCORR_INLINE void cross_entropy_columns(const CrossEntropy<T>& c, const ColumnSt
   largest.store(lane_largest);
   all.store(lane_all);
   for (int64_t j = 0; j < strip.count; j++) {
-    const int32_t label = target[j];
+    const int64_t label = c.label(first + j);
     loss[j] = label == c.s.ignore_index
                   ? T(0)
                   : c.loss(label, ((double)x[label * strip.stride + j] - lane_largest[j]) - lane_log[j], lane_all[j]);
@@ -90,26 +95,26 @@ int64_t cross_entropy(const CrossEntropySizes& s, const Runtime& runtime, void* 
   if (const int64_t bad = first_bad_target(s, c.target)) return bad;
   if (s.inner == 1) {
     run_ranges(runtime, s.outer, 8 * s.classes, 1, [&](int64_t first, int64_t end) {
-      for (int64_t row = first; row < end; row++) loss[row] = cross_entropy_row(c, x + row * s.classes, c.target[row]);
+      for (int64_t row = first; row < end; row++) loss[row] = cross_entropy_row(c, x + row * s.classes, c.label(row));
     });
   } else {
     for_each_strip16(runtime, s.outer, s.classes, s.inner, [&](ColumnStrip strip, int64_t outer, int64_t column) {
       const int64_t at = outer * s.inner + column;
-      cross_entropy_columns(c, strip, x + outer * s.classes * s.inner + column, c.target + at, loss + at);
+      cross_entropy_columns(c, strip, x + outer * s.classes * s.inner + column, at, loss + at);
     });
   }
   return kOk;
 }
 
 template <class T>
-XCORR_INLINE CrossEntropyFactors factors_of(const CrossEntropy<T>& c, int32_t label, T dy, double weights, double sum) {
+XCORR_INLINE CrossEntropyFactors factors_of(const CrossEntropy<T>& c, int64_t label, T dy, double weights, double sum) {
   if (label == c.s.ignore_index) return {0, 0, weights, sum};
   return {(double)dy * (1 - c.s.smoothing) * c.weight_of(label), (double)dy * (c.s.smoothing / (double)c.s.classes),
           weights, sum};
 }
 
 template <class T>
-XCORR_INLINE void cross_entropy_grad_row(const CrossEntropy<T>& c, const T* x, int32_t label, T dy, double weights,
+XCORR_INLINE void cross_entropy_grad_row(const CrossEntropy<T>& c, const T* x, int64_t label, T dy, double weights,
                                          T* dx) {
   const int64_t classes = c.s.classes;
   if (label == c.s.ignore_index) {
@@ -129,17 +134,19 @@ XCORR_INLINE void cross_entropy_grad_row(const CrossEntropy<T>& c, const T* x, i
 
 template <class T>
 XCORR_INLINE void cross_entropy_grad_columns(const CrossEntropy<T>& c, const ColumnStrip& strip, const T* x,
-                                             const int32_t* target, const T* dy, double weights, T* dx) {
+                                             int64_t first, const T* dy, double weights, T* dx) {
   const auto sums = ColumnSums<T>::of(strip, x, dx, c.s.classes);
+  int64_t label[16];
   alignas(64) double sum[16];
   alignas(64) T own[16], factor[16] = {}, minus[16] = {};
   sums.sum.store(sum);
   for (int64_t j = 0; j < strip.count; j++) {
-    const CrossEntropyFactors f = factors_of(c, target[j], dy[j], weights, sum[j]);
+    label[j] = c.label(first + j);
+    const CrossEntropyFactors f = factors_of(c, label[j], dy[j], weights, sum[j]);
     factor[j] = (T)f.factor();
     minus[j] = (T)-f.spread;
-    if (target[j] != c.s.ignore_index)
-      own[j] = (T)f.at_target((double)dx[target[j] * strip.stride + j], c.weight_of(target[j]));
+    if (label[j] != c.s.ignore_index)
+      own[j] = (T)f.at_target((double)dx[label[j] * strip.stride + j], c.weight_of(label[j]));
   }
   for (int64_t i = 0; i < c.s.classes; i++) {
     T* const row = dx + i * strip.stride;
@@ -152,8 +159,8 @@ XCORR_INLINE void cross_entropy_grad_columns(const CrossEntropy<T>& c, const Col
     strip.store(row, e);
   }
   for (int64_t j = 0; j < strip.count; j++) {
-    if (target[j] != c.s.ignore_index) {
-      dx[target[j] * strip.stride + j] = own[j];
+    if (label[j] != c.s.ignore_index) {
+      dx[label[j] * strip.stride + j] = own[j];
     } else {
       for (int64_t i = 0; i < c.s.classes; i++) dx[i * strip.stride + j] = 0;
     }
@@ -172,13 +179,13 @@ int64_t cross_entropy_grad(const CrossEntropySizes& s, const Runtime& runtime, v
     run_ranges(runtime, s.outer, 8 * s.classes, 1, [&](int64_t first, int64_t end) {
       for (int64_t row = first; row < end; row++) {
         const int64_t at = row * s.classes;
-        cross_entropy_grad_row(c, x + at, c.target[row], dy[row], weights, dx + at);
+        cross_entropy_grad_row(c, x + at, c.label(row), dy[row], weights, dx + at);
       }
     });
   } else {
     for_each_strip16(runtime, s.outer, s.classes, s.inner, [&](ColumnStrip strip, int64_t outer, int64_t column) {
       const int64_t row = outer * s.inner + column, at = outer * s.classes * s.inner + column;
-      cross_entropy_grad_columns(c, strip, x + at, c.target + row, dy + row, weights, dx + at);
+      cross_entropy_grad_columns(c, strip, x + at, row, dy + row, weights, dx + at);
     });
   }
   return kOk;

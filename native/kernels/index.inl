@@ -1,5 +1,5 @@
 // index_select, index_add, gather, scatter over x [outer, n, inner]. All indices are checked before anything is
-// written.
+// written, and once more where they are used: another thread may change them in the meantime.
 #pragma once
 #include "parallel.inl"
 
@@ -20,6 +20,12 @@ XCORR_INLINE int64_t first_bad_index(const int32_t* index, int64_t count, int64_
   return 0;
 }
 
+// The index at `place`, read once; 0 if it is no longer in [0, n), as it was when it was checked.
+XCORR_INLINE int64_t index_at(const int32_t* place, int64_t n) {
+  const int32_t index = __atomic_load_n(place, __ATOMIC_RELAXED);
+  return (uint32_t)index < (uint32_t)n ? index : 0;
+}
+
 template <class T>
 XCORR_INLINE T plus(T a, T b) {
   if constexpr (__is_same(T, int32_t)) return (T)((uint32_t)a + (uint32_t)b);
@@ -34,7 +40,7 @@ int64_t index_select(const IndexSizes& s, const Runtime& runtime, void* const* o
   if (const int64_t bad = first_bad_index(index, s.m, s.n)) return bad;
   run_ranges(runtime, s.outer * s.m, s.inner, 1, [&](int64_t first, int64_t end) {
     for (int64_t row = first; row < end; row++) {
-      const T* const from = x + (row / s.m * s.n + index[row % s.m]) * s.inner;
+      const T* const from = x + (row / s.m * s.n + index_at(index + row % s.m, s.n)) * s.inner;
       T* const to = y + row * s.inner;
       if (s.inner == 1)
         *to = *from;
@@ -67,7 +73,7 @@ int64_t index_add(const IndexSizes& s, const Runtime& runtime, void* const* oper
   run_columns(runtime, s, [&](int64_t outer, int64_t first, int64_t columns) {
     for (int64_t i = 0; i < s.m; i++) {
       const T* const from = x + (outer * s.m + i) * s.inner + first;
-      T* const to = y + (outer * s.n + index[i]) * s.inner + first;
+      T* const to = y + (outer * s.n + index_at(index + i, s.n)) * s.inner + first;
       for (int64_t j = 0; j < columns; j++) to[j] = plus(to[j], from[j]);
     }
   });
@@ -83,7 +89,8 @@ int64_t gather(const IndexSizes& s, const Runtime& runtime, void* const* operand
   run_ranges(runtime, s.outer * s.m, s.inner, 1, [&](int64_t first, int64_t end) {
     for (int64_t row = first; row < end; row++) {
       const T* const from = x + row / s.m * s.n * s.inner;
-      for (int64_t j = 0; j < s.inner; j++) y[row * s.inner + j] = from[index[row * s.inner + j] * s.inner + j];
+      for (int64_t j = 0; j < s.inner; j++)
+        y[row * s.inner + j] = from[index_at(index + row * s.inner + j, s.n) * s.inner + j];
     }
   });
   return kOk;
@@ -101,7 +108,7 @@ int64_t scatter(const IndexSizes& s, const Runtime& runtime, void* const* operan
     for (int64_t i = 0; i < s.m; i++) {
       const int64_t row = (outer * s.m + i) * s.inner + first;
       for (int64_t j = 0; j < columns; j++) {
-        T* const to = y + (outer * s.n + index[row + j]) * s.inner + first + j;
+        T* const to = y + (outer * s.n + index_at(index + row + j, s.n)) * s.inner + first + j;
         *to = adds ? plus(*to, x[row + j]) : x[row + j];
       }
     }

@@ -106,7 +106,7 @@ int64_t max_pool_grad(const PoolSizes& s, const Runtime& runtime, void* const* o
     for (int64_t plane = begin; plane < end; plane++) {
       T* const to = dx + plane * in;
       __builtin_memset(to, 0, in * int64_t(sizeof(T)));
-      for (int64_t i = plane * out; i < (plane + 1) * out; i++) to[index[i]] += dy[i];
+      for (int64_t i = plane * out; i < (plane + 1) * out; i++) to[index_at(index + i, in)] += dy[i];
     }
   });
   return kOk;
