@@ -10,7 +10,7 @@ namespace xcorr {
 namespace {
 
 template <class T>
-constexpr int kTileColumns = Simd<T>::tile_vectors* Simd<T>::lanes;
+constexpr int kTileColumns = Simd<T>::tile_vectors * Simd<T>::lanes;
 
 // `count` things in `parts` parts whose sizes differ by at most one, the larger ones first.
 struct Split {
@@ -53,7 +53,7 @@ struct TileEnd {
 // What a caller needs next, prefetched into the second-level cache while a tile is computed: every kAheadTerms terms
 // the line at `line`, `step` elements apart, and one of rows `jump` elements apart that have `lines` lines each.
 template <class T>
-constexpr int kAheadTerms = Simd<T>::tile_rows* Simd<T>::tile_vectors >= 20 ? 2 : 4;  // 24 fma or more
+constexpr int kAheadTerms = Simd<T>::tile_rows * Simd<T>::tile_vectors >= 20 ? 2 : 4;  // 24 fma or more
 template <class T>
 struct Ahead {
   const T* line = nullptr;
