@@ -52,6 +52,12 @@
 namespace xcorr {
 namespace {
 
+// Leaves an algorithm's name for the trace.
+XCORR_INLINE const Runtime& named(const Runtime& runtime, const char* algorithm) {
+  *runtime.algorithm = algorithm;
+  return runtime;
+}
+
 // Size of Winograd's tiles of outputs, 0 for none; out is the size of what is written.
 XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t* out) {
   const int64_t c = s.in_channels / s.groups, k = s.out_channels / s.groups;
@@ -82,20 +88,25 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
   if (conv_y(s).high == 0) return kOk;
   const Correlation<T> correlation = forward_correlation<T>(s, operands);
   const bool asks = asks_only(runtime);  // what would be kept of the weights
-  if (depthwise_rows_fit(correlation)) return asks ? int64_t(kOk) : depthwise_rows(correlation, runtime);
-  if (wide_depthwise(correlation)) return asks ? int64_t(kOk) : FewChannels<T>(runtime, correlation).execute();
-  if (depthwise_fits(s)) return asks ? int64_t(kOk) : Depthwise<T>(s, runtime).forward(operands);
+  if (depthwise_rows_fit(correlation))
+    return asks ? int64_t(kOk) : depthwise_rows(correlation, named(runtime, "depthwise rows"));
+  if (wide_depthwise(correlation))
+    return asks ? int64_t(kOk) : FewChannels<T>(named(runtime, "few channels"), correlation).execute();
+  if (depthwise_fits(s)) return asks ? int64_t(kOk) : Depthwise<T>(s, named(runtime, "depthwise")).forward(operands);
   if (PointwiseStrided<T>::fits(s)) return PointwiseStrided<T>(s, runtime).gathered(conv<T>, operands, 5);
   if constexpr (sizeof(T) == 4) {
     const int tile = winograd_tile(s, runtime.precision, s.out);
-    if (tile == 4) return Winograd<4>(runtime, correlation).run();
-    if (tile == 2) return Winograd<2>(runtime, correlation).run();
-    if (strided_winograd(s, runtime.precision, false)) return StridedWinograd<false>(runtime, correlation).execute();
+    if (tile == 4) return Winograd<4>(named(runtime, "winograd 4x4"), correlation).run();
+    if (tile == 2) return Winograd<2>(named(runtime, "winograd 2x2"), correlation).run();
+    if (strided_winograd(s, runtime.precision, false))
+      return StridedWinograd<false>(named(runtime, "winograd stride 2"), correlation).execute();
   }
-  if (image_lanes_fit(correlation)) return asks ? int64_t(kOk) : ImageLanes<T>(runtime, correlation).execute();
-  if (few_channels_fit(correlation)) return asks ? int64_t(kOk) : FewChannels<T>(runtime, correlation).execute();
-  if (pointwise_fits(correlation)) return asks ? int64_t(kOk) : pointwise_run(correlation, runtime);
-  return direct_run(correlation, runtime);
+  if (image_lanes_fit(correlation))
+    return asks ? int64_t(kOk) : ImageLanes<T>(named(runtime, "image lanes"), correlation).execute();
+  if (few_channels_fit(correlation))
+    return asks ? int64_t(kOk) : FewChannels<T>(named(runtime, "few channels"), correlation).execute();
+  if (pointwise_fits(correlation)) return asks ? int64_t(kOk) : pointwise_run(correlation, named(runtime, "pointwise"));
+  return direct_run(correlation, named(runtime, "direct"));
 }
 
 // The input gradient, phase by phase of the stride; phases without taps receive the bias alone.
@@ -106,9 +117,10 @@ int64_t phased_input_grad(const ConvSizes& s, const Runtime& runtime, void* cons
     for (phase[1] = 0; phase[1] < smaller(s.stride[1], s.in[1]); phase[1]++)
       for (phase[2] = 0; phase[2] < smaller(s.stride[2], s.in[2]); phase[2]++) {
         const Correlation<T> correlation = input_grad_correlation<T>(s, operands, phase);
-        const int64_t status = few_channels_fit(correlation) ? FewChannels<T>(runtime, correlation).execute()
-                               : pointwise_fits(correlation) ? pointwise_run(correlation, runtime)
-                                                             : direct_run(correlation, runtime);
+        const int64_t status = few_channels_fit(correlation)
+                                   ? FewChannels<T>(named(runtime, "few channels"), correlation).execute()
+                               : pointwise_fits(correlation) ? pointwise_run(correlation, named(runtime, "pointwise"))
+                                                             : direct_run(correlation, named(runtime, "direct"));
         if (status != kOk) return status;
       }
   return kOk;
@@ -120,20 +132,28 @@ int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const*
   const int64_t no_phase[kSpatial] = {};
   const bool unit_stride = s.stride[0] == 1 && s.stride[1] == 1 && s.stride[2] == 1;
   const Correlation<T> correlation = input_grad_correlation<T>(s, operands, no_phase);
-  if (unit_stride && depthwise_rows_fit(correlation)) return depthwise_rows(correlation, runtime);
-  if (depthwise_rows_input_grad_fits(s)) return depthwise_rows_input_grad<T>(s, runtime, operands);
-  if (unit_stride && wide_depthwise(correlation)) return FewChannels<T>(runtime, correlation).execute();
-  if (depthwise_fits(s)) return Depthwise<T>(s, runtime).input_grad(operands);
+  if (unit_stride && depthwise_rows_fit(correlation))
+    return depthwise_rows(correlation, named(runtime, "depthwise rows"));
+  if (depthwise_rows_input_grad_fits(s))
+    return depthwise_rows_input_grad<T>(s, named(runtime, "depthwise rows"), operands);
+  if (unit_stride && wide_depthwise(correlation))
+    return FewChannels<T>(named(runtime, "few channels"), correlation).execute();
+  if (depthwise_fits(s)) return Depthwise<T>(s, named(runtime, "depthwise")).input_grad(operands);
   if (PointwiseStrided<T>::fits(s)) return PointwiseStrided<T>(s, runtime).spread_out(conv_input_grad<T>, operands);
   if constexpr (sizeof(T) == 4) {
     const int tile = winograd_tile(s, runtime.precision, s.in);
-    if (tile == 4) return Winograd<4>(runtime, correlation).run();
-    if (tile == 2) return Winograd<2>(runtime, correlation).run();
-    if (strided_winograd(s, runtime.precision, true)) return StridedWinograd<true>(runtime, correlation).execute();
+    if (tile == 4) return Winograd<4>(named(runtime, "winograd 4x4"), correlation).run();
+    if (tile == 2) return Winograd<2>(named(runtime, "winograd 2x2"), correlation).run();
+    if (strided_winograd(s, runtime.precision, true))
+      return StridedWinograd<true>(named(runtime, "winograd stride 2"), correlation).execute();
   }
-  if (unit_stride && image_lanes_fit(correlation)) return ImageLanes<T>(runtime, correlation).execute();
+  if (unit_stride && image_lanes_fit(correlation))
+    return ImageLanes<T>(named(runtime, "image lanes"), correlation).execute();
   const PhaseChannels<T> phases(s, runtime);
-  if (phases.fits) return phases.execute(operands);
+  if (phases.fits) {
+    named(runtime, "phase channels");
+    return phases.execute(operands);
+  }
   return phased_input_grad<T>(s, runtime, operands);
 }
 
@@ -156,20 +176,21 @@ int64_t bias_grad_alone(const ConvSizes& s, void* const* operands) {
 template <class T>
 int64_t conv_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const* operands) {
   if (s.in_channels == 0) return bias_grad_alone<T>(s, operands);
-  if (depthwise_fits(s) && conv_y(s).high > 0) return Depthwise<T>(s, runtime).weight_grad(operands);
+  if (depthwise_fits(s) && conv_y(s).high > 0)
+    return Depthwise<T>(s, named(runtime, "depthwise")).weight_grad(operands);
   if (PointwiseStrided<T>::fits(s)) return PointwiseStrided<T>(s, runtime).gathered(conv_weight_grad<T>, operands, 4);
   if constexpr (sizeof(T) == 4) {
     if (s.in_channels >= 16 * s.groups && s.out_channels >= 16 * s.groups && conv_y(s).high > 0) {
       const int tile = winograd_tile(s, runtime.precision, s.out);
-      if (tile == 4) return WinogradWeightGrad<4>(s, runtime, operands).run();
-      if (tile == 2) return WinogradWeightGrad<2>(s, runtime, operands).run();
+      if (tile == 4) return WinogradWeightGrad<4>(s, named(runtime, "winograd 4x4"), operands).run();
+      if (tile == 2) return WinogradWeightGrad<2>(s, named(runtime, "winograd 2x2"), operands).run();
     }
     if (strided_winograd(s, runtime.precision, false) && whole_strided_tiles(s))
-      return StridedWinogradWeightGrad(s, runtime, operands).execute();
+      return StridedWinogradWeightGrad(s, named(runtime, "winograd stride 2"), operands).execute();
   }
-  if (rows_weight_grad_fit(s)) return RowsWeightGrad<T>(s, runtime, operands).execute();
-  if (pointwise_weight_grad_fits(s)) return PointwiseWeightGrad<T>(s, runtime, operands).execute();
-  return direct_weight_grad<T>(s, runtime, operands);
+  if (rows_weight_grad_fit(s)) return RowsWeightGrad<T>(s, named(runtime, "rows"), operands).execute();
+  if (pointwise_weight_grad_fits(s)) return PointwiseWeightGrad<T>(s, named(runtime, "pointwise"), operands).execute();
+  return direct_weight_grad<T>(s, named(runtime, "direct"), operands);
 }
 
 }  // namespace

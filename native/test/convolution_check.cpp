@@ -112,7 +112,8 @@ void check(const char* what, const std::vector<std::string>& targets, const std:
     if (!wanted(*table, targets)) continue;
     std::vector<std::vector<T>> one_thread;
     for (thread_count = 1; thread_count <= 2; thread_count++) {
-      const Runtime runtime = {thread_count, precision, parallel, scratch};
+      const char* algorithm = nullptr;
+      const Runtime runtime = {thread_count, precision, parallel, scratch, &algorithm};
       std::vector<Buffer<T>*> buffers;
       std::vector<T*> pointers;
       for (const auto& b : before) {

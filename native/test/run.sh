@@ -31,6 +31,7 @@ flags_of() {
 build=build/test/$mode
 mkdir -p "$build"
 objects=
+compilers=
 for target in $targets; do
   object=$build/$target.o
   objects="$objects $object"
@@ -38,8 +39,10 @@ for target in $targets; do
   [ -f "$object" ] && [ -z "$changed" ] && continue
   echo "compiling $target ($mode)"
   $CXX $(flags_of xcorr_kernel_flags) $(flags_of xcorr_${target}_flags) $flags -DXCORR_TARGET="$target" \
-    -c native/targets/target.cpp -o "$object"
+    -c native/targets/target.cpp -o "$object" &
+  compilers="$compilers $!"
 done
+for compiler in $compilers; do wait "$compiler"; done
 runtime=$(flags_of xcorr_runtime_sources)
 echo "compiling the tests ($mode)"
 $CXX -std=c++20 -fno-rtti -Wall -Wextra $flags native/test/parity.cpp native/test/random_calls.cpp $runtime $objects \
