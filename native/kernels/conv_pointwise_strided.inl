@@ -88,8 +88,16 @@ struct PointwiseStrided {
     });
   }
 
-  // A row of dx from its values at every stride; `rest` between them.
-  static void spread_row(const T* from, int64_t count, int64_t stride, T rest, T* to, int64_t size) {
+  static void fill(T* to, int64_t size, T value) {
+    const auto all = set1(value);
+    int64_t i = 0;
+    for (; i + kLanes <= size; i += kLanes) store(to + i, all);
+    if (i < size) store_partial(to + i, all, int(size - i));
+  }
+
+  // A row of dx from its values at every stride; `rest` between them. `beyond`: `rest` in the lanes behind the values
+  // of the last vector, 0 in the others.
+  static void spread_row(const T* from, int64_t count, int64_t stride, T rest, const T* beyond, T* to, int64_t size) {
     if (stride != 2) {
       for (int64_t i = 0; i < size; i++) to[i] = i % stride == 0 && i / stride < count ? from[i / stride] : rest;
       return;
@@ -101,7 +109,14 @@ struct PointwiseStrided {
       store(to + 2 * i, in_turns<kLanes>(v, between, false));
       store(to + 2 * i + kLanes, in_turns<kLanes>(v, between, true));
     }
-    for (int64_t at = 2 * i; at < size; at++) to[at] = at % 2 == 0 && at / 2 < count ? from[at / 2] : rest;
+    if (i < count) {
+      const auto v = i + kLanes <= count ? load(from + i) : load_partial(from + i, int(count - i)) + load(beyond);
+      for (int half = 0; half < 2 && 2 * i + half * kLanes < size; half++)
+        store_partial(to + 2 * i + half * kLanes, in_turns<kLanes>(v, between, half == 1),
+                      int(smaller(kLanes, size - 2 * i - half * kLanes)));
+      i += kLanes;
+    }
+    if (2 * i < size) fill(to + 2 * i, size - 2 * i, rest);
   }
 
   void spread(const T* from, const T* bias, T* dx) const {
@@ -110,11 +125,16 @@ struct PointwiseStrided {
       for (int64_t plane = first; plane < end; plane++) {
         const T rest = bias ? bias[plane % s.in_channels] : T(0);
         const T* const values = from + plane * volume(s.out);
+        T beyond[kLanes];
+        for (int lane = 0; lane < kLanes; lane++) beyond[lane] = lane < s.out[2] % kLanes ? T(0) : rest;
         for (int64_t d = 0; d < s.in[0]; d++)
           for (int64_t h = 0; h < s.in[1]; h++, to += s.in[2]) {
             const int64_t qd = d / s.stride[0], qh = h / s.stride[1];
             const bool there = d % s.stride[0] == 0 && h % s.stride[1] == 0 && qd < s.out[0] && qh < s.out[1];
-            spread_row(values + (qd * s.out[1] + qh) * s.out[2], there ? s.out[2] : 0, s.stride[2], rest, to, s.in[2]);
+            if (there)
+              spread_row(values + (qd * s.out[1] + qh) * s.out[2], s.out[2], s.stride[2], rest, beyond, to, s.in[2]);
+            else
+              fill(to, s.in[2], rest);
           }
       }
     });
