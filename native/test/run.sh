@@ -52,8 +52,16 @@ $CXX -std=c++20 -Wall -Wextra $flags native/test/threads.cpp native/runtime/thre
 $CXX -std=c++20 -Wall -Wextra $flags native/test/math_check.cpp $objects -o "$build/math_check"
 $CXX -std=c++20 -Wall -Wextra $flags native/test/convolution_check.cpp $objects -pthread -o "$build/convolution_check"
 
+if [ "$mode" != neon ]; then
+  $CXX -std=c++20 -fno-rtti -Wall -Wextra $flags -Inode_modules/node-api-headers/include native/test/fuzz_calls.cpp \
+    native/test/random_calls.cpp native/addon/record.cpp $runtime $objects -pthread -o "$build/fuzz_calls"
+fi
+
 status=0
-if [ "$mode" != neon ]; then "$build/threads" || status=1; fi
+if [ "$mode" != neon ]; then
+  "$build/threads" || status=1
+  "$build/fuzz_calls" 5 || status=1
+fi
 # A fixed seed, so that CI repeats. Under emulation only the neon functions: generic has no fma and larger errors in far tails.
 math_targets=
 [ "$mode" = neon ] && math_targets=neon
