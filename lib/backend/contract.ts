@@ -47,6 +47,16 @@ function layoutOf(struct: StructName): readonly Field[] {
   return layout;
 }
 
+/** Where a call's flat list of sizes holds a field, or its first number. */
+export function sizesPosition(struct: StructName, field: string): number {
+  let at = 0;
+  for (const { name, length } of layoutOf(struct)) {
+    if (name === field) return at;
+    at += length === 0 ? 1 : length;
+  }
+  throw new Error(`${struct} has no field ${field}`);
+}
+
 /** Names the numbers of a call's flat list of sizes. Throws a RangeError if the list has the wrong length. */
 export function decodeSizes<K extends KernelName>(kernel: K, flat: ArrayLike<number>): KernelSizes<K> {
   const sizes: Record<string, number | readonly number[]> = {};

@@ -4,6 +4,7 @@ import type { Block } from "../core/memory.js";
 import { addSpare, type Spare } from "../core/spare.js";
 import { Storage } from "../core/storage.js";
 import type { Tensor } from "../core/tensor.js";
+import { sizesPosition } from "./contract.js";
 
 /** Weights of fewer elements are made ready anew in every call, at next to no cost. */
 const leastElements = 16384;
@@ -12,10 +13,11 @@ const mostCalls = 64;
 /** Bytes at the start that say what follows; zeros: nothing yet. */
 const headerBytes = 64;
 
-/** Positions in ConvSizes. */
-const activation = 22;
-const channels = [1, 2, 3] as const;
-const kernel = [7, 8, 9] as const;
+/** What a weight is made ready for: its channels and kernel; calls differ in more, but for the activation. */
+const position = (field: string): number => sizesPosition("ConvSizes", field);
+const channels = [position("groups"), position("in")] as const;
+const kernel = [position("kernel"), position("stride")] as const;
+const activation = position("activation");
 
 /**
  * What the native convolution makes of a weight before it multiplies, kept while the weight stays as it is: from the second
@@ -47,8 +49,7 @@ export class KeptWeights implements Spare {
   /** Calls of one algorithm share; its number of bytes tells it from others. */
   #make(weight: Tensor, dtype: DType, sizes: readonly number[], bytes: number): Storage | null {
     if (bytes === 0) return null;
-    const of = [...channels, ...kernel].map((i) => sizes[i]);
-    const key = `${bytes},${weight.offset},${dtype},${of}`;
+    const key = `${bytes},${weight.offset},${dtype},${sizes.slice(...channels)},${sizes.slice(...kernel)}`;
     let storage = this.#made.get(key);
     if (storage !== undefined) return storage;
     try {

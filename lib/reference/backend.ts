@@ -2,6 +2,7 @@
 
 import { type KernelName, kernels } from "../backend/abi.js";
 import { decodeSizes, type Kernel, type Operand } from "../backend/contract.js";
+import { operandWritten } from "../backend/program.js";
 import type { Backend } from "../backend/run.js";
 import { type DType, isFloating } from "../core/dtype.js";
 import { BackendError } from "../core/errors.js";
@@ -84,7 +85,7 @@ function checkPositions(kernel: KernelName, names: readonly string[], operands: 
   if (at < 0 || operands[at] === null) return;
   const reads = bytesOf(operands[at]!);
   operands.forEach((t, i) => {
-    if (t === null || !/^[>=]/.test(names[i]!)) return;
+    if (t === null || !operandWritten(kernel, i)) return;
     const writes = bytesOf(t);
     if (writes.buffer !== reads.buffer || reads.high <= writes.low || writes.high <= reads.low) return;
     throw new BackendError(

@@ -1,5 +1,5 @@
-import { activationCodes, binaryCodes, sizesFields, unaryCodes } from "../../backend/abi.js";
-import { decodeSizes } from "../../backend/contract.js";
+import { activationCodes, binaryCodes, unaryCodes } from "../../backend/abi.js";
+import { decodeSizes, sizesPosition } from "../../backend/contract.js";
 import { operandWritten } from "../../backend/program.js";
 import type { KernelCall } from "../../backend/recorder.js";
 import type { Storage } from "../../core/storage.js";
@@ -34,19 +34,10 @@ const clampCode = unaryCodes.indexOf("clamp");
 
 /** Where a kernel's flat sizes hold the activation, and its operands x and residual; the output is the last operand. */
 const hosts = {
-  conv: { activation: position("ConvSizes"), residual: 3 },
-  batch_norm_inference: { activation: position("BatchNormSizes"), residual: 3 },
-  gemm: { activation: position("GemmSizes"), residual: null },
+  conv: { activation: sizesPosition("ConvSizes", "activation"), residual: 3 },
+  batch_norm_inference: { activation: sizesPosition("BatchNormSizes", "activation"), residual: 3 },
+  gemm: { activation: sizesPosition("GemmSizes", "activation"), residual: null },
 } as const;
-
-function position(struct: "ConvSizes" | "BatchNormSizes" | "GemmSizes"): number {
-  let at = 0;
-  for (const field of sizesFields[struct]) {
-    if (field === "activation") return at;
-    at += Number(/\[(\d)\]/.exec(field)?.[1] ?? 1);
-  }
-  throw new Error(`${struct} has no activation`);
-}
 
 type HostKernel = keyof typeof hosts;
 
