@@ -9,6 +9,7 @@
 #include "conv_plan.inl"
 #include "gemm.inl"
 #include "parallel.inl"
+#include "sum_parts.inl"
 
 namespace xcorr {
 namespace {
@@ -135,21 +136,13 @@ class PointwiseWeightGrad {
       failed = true;
       return;
     }
-    for (int64_t i = 0; i < rows * stride; i += Simd<T>::lanes) {
-      auto sum = load(sums + first * stride + i);
-      for (int64_t part = 1; part < block_parts.parts; part++) sum = sum + load(sums + (part * m + first) * stride + i);
-      store(total + i, sum);
-    }
+    sum_parts(sums + first * stride, m * stride, block_parts.parts, rows * stride, total);
     if (swapped)
       transpose_matrix<T>(total, stride, rows, n, dw + first, m, rows);
     else
       copy_rows<T>(total, stride, rows, n, dw + first * n, n, n);
-    if (!dbias || index > 0) return;
-    for (int64_t k = 0; k < (swapped ? n : m); k++) {
-      T sum = bias_sums[k];
-      for (int64_t part = 1; part < block_parts.parts; part++) sum += bias_sums[part * (swapped ? n : m) + k];
-      dbias[k] = sum;
-    }
+    const int64_t outputs = swapped ? n : m;
+    if (dbias && index == 0) sum_parts(bias_sums, outputs, block_parts.parts, outputs, dbias);
   }
 };
 

@@ -13,6 +13,7 @@
 #pragma once
 #include "conv_few_channels.inl"
 #include "parallel.inl"
+#include "sum_parts.inl"
 
 namespace xcorr {
 namespace {
@@ -313,15 +314,6 @@ struct RowsWeightGrad {
     if (dbias) add_lanes(bias, s.out_channels, bias_sums + chunk * s.out_channels);
   }
 
-  void add_chunks(const T* from, int64_t count, T* to) const {
-    for (int64_t i = 0; i < count; i += kLanes) {
-      const int n = int(smaller(kLanes, count - i));
-      V sum = load_partial(from + i, n);
-      for (int64_t chunk = 1; chunk < chunks.parts; chunk++) sum = sum + load_partial(from + chunk * count + i, n);
-      store_partial(to + i, sum, n);
-    }
-  }
-
   int64_t execute() {
     const int64_t count = s.out_channels * terms;
     offset = static_cast<int64_t*>(runtime.scratch(0, terms * int64_t(sizeof(int64_t))));
@@ -339,8 +331,8 @@ struct RowsWeightGrad {
     else
       for (int64_t i = 0; i < chunks.parts; i++) task(i);
     if (failed) return kOutOfMemory;
-    add_chunks(sums, count, dw);
-    if (dbias) add_chunks(bias_sums, s.out_channels, dbias);
+    sum_parts(sums, count, chunks.parts, count, dw);
+    if (dbias) sum_parts(bias_sums, s.out_channels, chunks.parts, s.out_channels, dbias);
     return kOk;
   }
 };

@@ -1,9 +1,8 @@
 // c = activation(op(a) op(b) + bias [+ c]).
 //
 // Ways, chosen from the sizes alone, first match:
-//   1. dot       at most 8 rows (or one column) whose reduction is contiguous in both operands: fully connected layers
-//   at
-//                small batch. Reads the big operand once, sums in 16 virtual lanes.
+//   1. dot: at most 8 rows (or one column) whose reduction is contiguous in both operands, as in fully connected layers
+//      at small batch. Reads the big operand once, sums in 16 virtual lanes.
 //   2. product.inl: everything else.
 #pragma once
 #include "product.inl"

@@ -10,21 +10,12 @@
 namespace xcorr {
 namespace {
 
-template <class T>
-struct LanesOf {
-  typedef LanesF32 Type;
-};
-template <>
-struct LanesOf<double> {
-  typedef LanesF64 Type;
-};
-
 // The vectors of a row of `count` outputs, each made from kLoads loads of the source's row: load l of the vector that
 // starts at output q is of N columns from q * step + offset + column[l] on.
 template <class T, int kLoads>
 struct RowVectors {
   using V = typename Simd<T>::V;
-  using Lanes = typename LanesOf<T>::Type;
+  using Lanes = decltype(lanes_between(V{}, 0, 0));
   static constexpr int N = Simd<T>::lanes;
 
   int64_t count, source, step, offset;

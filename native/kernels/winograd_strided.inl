@@ -13,6 +13,7 @@
 // shuffles. A task carries about 64 tiles and a part of the output channels through all steps, a block of channels at a
 // time, so that the transformed samples stay in the second-level cache.
 #pragma once
+#include "chain_tile.inl"
 #include "conv_plan.inl"
 #include "gemm.inl"
 #include "kept.inl"
@@ -67,49 +68,6 @@ struct StridedTransform<true> {
     x[3] = m[3] + m[4];
   }
 };
-
-// The sum of several products in one chain: element k of row m of a term at a[k * a_stride + m], its partners from
-// b[k * b_stride] on.
-struct ChainTerm {
-  const float *a, *b;
-};
-struct Chain {
-  int terms = 0;
-  ChainTerm term[4];
-  int64_t depth, a_stride, b_stride;  // of each term
-};
-template <int kRows, int kVectors>
-[[gnu::noinline]] void chain_tile(const Chain& chain, const TileEnd<float>& end) {
-  using V = Simd<float>::V;
-  V sums[kRows][kVectors];
-#pragma GCC unroll 16
-  for (int m = 0; m < kRows; m++)
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; v++) sums[m][v] = set1(0.0f);
-  const int64_t a_stride = chain.a_stride, b_stride = chain.b_stride;
-  for (int i = 0; i < chain.terms; i++) {
-    const float *a = chain.term[i].a, *b = chain.term[i].b;
-    for (int64_t k = 0; k < chain.depth; k++, a += a_stride, b += b_stride) {
-      V row[kVectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; v++) row[v] = load(b + v * Simd<float>::lanes);
-#pragma GCC unroll 16
-      for (int m = 0; m < kRows; m++) {
-        const V factor = set1(a[m]);
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
-      }
-    }
-  }
-  end_tile<float, kRows, kVectors>(sums, end);
-}
-using ChainTile = void (*)(const Chain&, const TileEnd<float>&);
-template <int kRows = Simd<float>::tile_rows>
-ChainTile find_chain_tile(int64_t rows) {
-  if constexpr (kRows > 1)
-    if (rows < kRows) return find_chain_tile<kRows - 1>(rows);
-  return chain_tile<kRows, Simd<float>::tile_vectors>;
-}
 
 template <bool kInputGrad>
 struct StridedWinograd {
@@ -354,7 +312,7 @@ struct StridedWinograd {
                 int64_t m_point) const {
     const int64_t count = rows.size(panel), channels = depth.size(block);
     const float* const weights = weights_of(group, block, panel);
-    const auto tile_of_panel = find_chain_tile(count);
+    const auto tile_of_panel = find_chain_tile(count, false);
     for (int i = 0; i < kSums; i++)
       for (int j = 0; j < kSums; j++) {
         const StridedSum &a = Way::sum[i], &b = Way::sum[j];

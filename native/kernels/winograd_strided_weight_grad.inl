@@ -154,7 +154,7 @@ struct StridedWinogradWeightGrad {
     for (int64_t index = 0; index < kSums * kSums; index++) {
       const StridedSum &a = sum[index / kSums], &b = sum[index % kSums];
       for (int64_t panel = 0; panel < rows.parts; panel++) {
-        const auto tile_of_panel = find_chain_tile(rows.size(panel));
+        const auto tile_of_panel = find_chain_tile(rows.size(panel), false);
         for (int64_t column = 0; column < dy_count; column += kColumns) {
           Chain chain = {0, {}, depth, v_stride, m_stride};
           for (int k = 0; k < a.terms; k++)

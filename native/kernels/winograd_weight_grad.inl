@@ -7,42 +7,12 @@
 // lanes, and adds their products to the sums, so that everything transformed stays in the second-level cache. Slices
 // (16 or fewer, from the sizes alone) end as weights of their own and are added in order.
 #pragma once
+#include "chain_tile.inl"
+#include "sum_parts.inl"
 #include "winograd.inl"
 
 namespace xcorr {
 namespace {
-
-// The register tile with rows of a `a_stride` apart.
-template <int kRows, int kVectors>
-[[gnu::noinline]] void outer_tile(int64_t depth, const float* a, int64_t a_stride, const float* b, int64_t b_stride,
-                                  const TileEnd<float>& end) {
-  Simd<float>::V sums[kRows][kVectors];
-#pragma GCC unroll 16
-  for (int m = 0; m < kRows; m++)
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; v++) sums[m][v] = set1(0.0f);
-  for (int64_t k = 0; k < depth; k++) {
-    Simd<float>::V row[kVectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; v++) row[v] = load(b + v * Simd<float>::lanes);
-#pragma GCC unroll 16
-    for (int m = 0; m < kRows; m++) {
-      const auto factor = set1(a[m]);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
-    }
-    a += a_stride;
-    b += b_stride;
-  }
-  end_tile<float, kRows, kVectors>(sums, end);
-}
-using OuterTile = void (*)(int64_t, const float*, int64_t, const float*, int64_t, const TileEnd<float>&);
-template <int kRows = Simd<float>::tile_rows>
-OuterTile find_outer_tile(int64_t rows, bool narrow) {
-  if constexpr (kRows > 1)
-    if (rows < kRows) return find_outer_tile<kRows - 1>(rows, narrow);
-  return narrow ? outer_tile<kRows, 1> : outer_tile<kRows, Simd<float>::tile_vectors>;
-}
 
 template <int kTile>
 struct WinogradWeightGrad {
@@ -198,8 +168,8 @@ struct WinogradWeightGrad {
         const int64_t width = smaller(kColumns, b_stride - k);
         for (int64_t r = 0; r < rows.parts; r++) {
           float* const to = own.sums + point * sums_point + rows.start(r) * b_stride + k;
-          find_outer_tile(rows.size(r), width <= kLanes)(tiles, own.x + point * x_point + rows.start(r), a_stride,
-                                                         own.dy + point * dy_point + k, b_stride,
+          const ChainTerm term = {own.x + point * x_point + rows.start(r), own.dy + point * dy_point + k};
+          find_chain_tile(rows.size(r), width <= kLanes)({1, {term}, tiles, a_stride, b_stride},
                                                          {to, b_stride, width, first ? nullptr : to, b_stride});
         }
       }
@@ -290,12 +260,7 @@ struct WinogradWeightGrad {
   }
   void add_slices(const float* from, int64_t count, float* to) const {
     run_ranges(runtime, count, slices.parts, kLanes, [=, this](int64_t first, int64_t end) {
-      for (int64_t i = first; i < end; i += kLanes) {
-        const int n = int(smaller(kLanes, end - i));
-        V sum = load_partial(from + i, n);
-        for (int64_t slice = 1; slice < slices.parts; slice++) sum = sum + load_partial(from + slice * count + i, n);
-        store_partial(to + i, sum, n);
-      }
+      sum_parts(from + first, count, slices.parts, end - first, to + first);
     });
   }
 };

@@ -13,55 +13,13 @@ constexpr int kStencilPairs = 1;                // pairs of rows of its input gr
 }  // namespace xcorr
 
 #include "common.h"
+#include "by_lane.h"
 
 namespace xcorr {
 namespace {
 
 XCORR_INLINE VectorF32 set1(float x) { return VectorF32{x, x, x, x}; }
 XCORR_INLINE VectorF64 set1(double x) { return VectorF64{x, x}; }
-XCORR_INLINE VectorF32 load_partial(const float* p, int n) {
-  VectorF32 v = {};
-  for (int i = 0; i < 4 && i < n; i++) v[i] = p[i];
-  return v;
-}
-XCORR_INLINE VectorF64 load_partial(const double* p, int n) {
-  VectorF64 v = {};
-  for (int i = 0; i < 2 && i < n; i++) v[i] = p[i];
-  return v;
-}
-XCORR_INLINE void store_partial(float* p, VectorF32 v, int n) {
-  for (int i = 0; i < 4 && i < n; i++) p[i] = v[i];
-}
-XCORR_INLINE void store_partial(double* p, VectorF64 v, int n) {
-  for (int i = 0; i < 2 && i < n; i++) p[i] = v[i];
-}
-
-// Some lanes, and what memory has for them, 0 in the others, where nothing is read.
-typedef VectorI32 LanesF32;
-typedef VectorI64 LanesF64;
-XCORR_INLINE LanesF32 lanes_between(VectorF32, int first, int end) {
-  LanesF32 lanes = {};
-  for (int i = first; i < end; i++) lanes[i] = -1;
-  return lanes;
-}
-XCORR_INLINE LanesF64 lanes_between(VectorF64, int first, int end) {
-  LanesF64 lanes = {};
-  for (int i = first; i < end; i++) lanes[i] = -1;
-  return lanes;
-}
-XCORR_INLINE VectorF32 load_lanes(const float* p, LanesF32 lanes) {
-  VectorF32 v = {};
-  for (int i = 0; i < 4; i++)
-    if (lanes[i]) v[i] = p[i];
-  return v;
-}
-XCORR_INLINE VectorF64 load_lanes(const double* p, LanesF64 lanes) {
-  VectorF64 v = {};
-  for (int i = 0; i < 2; i++)
-    if (lanes[i]) v[i] = p[i];
-  return v;
-}
-
 XCORR_INLINE float fma(float a, float b, float c) { return a * b + c; }
 XCORR_INLINE double fma(double a, double b, double c) { return a * b + c; }
 XCORR_INLINE VectorF32 fma(VectorF32 a, VectorF32 b, VectorF32 c) { return a * b + c; }
@@ -92,25 +50,6 @@ XCORR_INLINE VectorF64 load_float64(const float* p) { return VectorF64{p[0], p[1
 XCORR_INLINE VectorI64 multiply_low(VectorI64 a, VectorI64 b) {
   return VectorI64{(int64_t)((uint64_t)(uint32_t)a[0] * (uint32_t)b[0]),
                    (int64_t)((uint64_t)(uint32_t)a[1] * (uint32_t)b[1])};
-}
-
-XCORR_INLINE VectorF32 gather(const float* base, VectorI32 i) {
-  return VectorF32{base[i[0]], base[i[1]], base[i[2]], base[i[3]]};
-}
-XCORR_INLINE VectorF64 gather(const double* base, VectorI64 i) { return VectorF64{base[i[0]], base[i[1]]}; }
-
-// 0 where the mask is 0: nothing is read there.
-XCORR_INLINE VectorF32 gather_masked(const float* base, VectorI32 i, VectorI32 mask) {
-  VectorF32 v = {};
-  for (int l = 0; l < 4; l++)
-    if (mask[l]) v[l] = base[i[l]];
-  return v;
-}
-XCORR_INLINE VectorF64 gather_masked(const double* base, VectorI64 i, VectorI64 mask) {
-  VectorF64 v = {};
-  for (int l = 0; l < 2; l++)
-    if (mask[l]) v[l] = base[i[l]];
-  return v;
 }
 
 XCORR_INLINE bool any(VectorI32 mask) { return (mask[0] | mask[1] | mask[2] | mask[3]) != 0; }
