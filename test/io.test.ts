@@ -157,7 +157,7 @@ describe("safetensors", () => {
     ["rubbish at the end", file({ a: f32(0, 4) }, Array(5).fill(0)), /take 4 bytes, but 5 follow/],
     ["metadata of numbers", file({ __metadata__: { a: 1 } }), /__metadata__\.a must be a string/],
     ["entry that is no object", file({ a: 1 }), /the entry of tensor "a" must be an object/],
-    ["too deep", file(`{"a":${"[".repeat(1000)}`), /more than 32 levels/],
+    ["too deep", file(`{"a":${"[".repeat(1000)}`), /more than 3 levels/],
     [
       "too many dimensions",
       file({ a: entry("F32", [1, 1, 1, 1, 1, 1, 1, 1, 1], 0, 4) }, Array(4).fill(0)),
@@ -253,7 +253,7 @@ describe("npy and npz", () => {
       [npy(dict("<U1", "(1,)"), [0, 0, 0, 0]), /descr is "<U1"/],
       [npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", []), /arrays of records/],
       [npy(dict("<f4", "(-1,)"), []), /must be a tuple of integers/],
-      [npy(dict("<f4", "(9999999999, 9999999999)"), []), /too large/],
+      [npy(dict("<f4", "(9999999999, 9999999999)"), []), /more than 2\^40 elements/],
       [npy("{}", []), /has no descr/],
       [new Uint8Array(20), /magic word/],
     ];

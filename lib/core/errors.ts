@@ -26,5 +26,15 @@ export class DisposedError extends XcorrError {}
 export class BackendError extends XcorrError {}
 /** A file that is not what it should be; the message says which field is wrong. */
 export class FormatError extends XcorrError {}
+/** A file that cannot be opened or read: missing, no permission, a folder, a pipe or a device. */
+export class FileError extends XcorrError {
+  /** The system's word for it, such as ENOENT. */
+  readonly code: string;
+
+  constructor(message: string, code: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+  }
+}
 /** A state dictionary that does not fit the module it is loaded into. */
 export class StateError extends XcorrError {}

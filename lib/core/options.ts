@@ -88,3 +88,10 @@ export function checkChoice<T extends string>(
   }
   return value as T;
 }
+
+/** true or false, or an ArgumentError. */
+export function checkBoolean(call: string, argument: string, value: unknown): boolean {
+  if (typeof value !== "boolean")
+    throw new ArgumentError(`${call}: ${argument} must be true or false, got ${describe(value)}`);
+  return value;
+}

@@ -8,7 +8,8 @@ export const maxElements: number = 2 ** 40;
 
 /** `[2, 3]` as people write it, for messages. */
 export function format(shape: Shape): string {
-  return `[${shape.join(", ")}]`;
+  const shown = shape.length > 64 ? [...shape.slice(0, 64), "…"] : shape;
+  return `[${shown.join(", ")}]`;
 }
 
 /** Number of elements of a shape; 1 for a scalar. */
@@ -125,14 +126,32 @@ export function checkShape(name: string, shape: unknown): number[] {
   return [...shape];
 }
 
-/** A value as it reads in a message. */
+/** A value as it reads in a message: short, whatever it is. */
 export function describe(value: unknown): string {
+  try {
+    return described(value, 0);
+  } catch {
+    return "an object that cannot be looked at"; // a proxy, or a getter that throws
+  }
+}
+
+function described(value: unknown, depth: number): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
-  if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint") return String(value);
-  if (typeof value === "function") return `a function ${value.name}`;
-  if (Array.isArray(value))
-    return value.length > 12 ? `a list of ${value.length}` : `[${value.map(describe).join(", ")}]`;
-  const name = (value as object).constructor?.name ?? "object";
-  return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
+  if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
+  if (typeof value === "boolean") return String(value);
+  if (typeof value === "bigint") return `${shortened(String(BigInt.asIntN(256, value)))}n`;
+  if (typeof value === "symbol") return "a symbol";
+  if (typeof value === "function") return `a function ${shortened(String(value.name))}`;
+  if (Array.isArray(value)) {
+    if (value.length > 12 || depth > 1) return `a list of ${value.length}`;
+    return `[${Array.from(value, (each) => described(each, depth + 1)).join(", ")}]`;
+  }
+  const name = (value as object).constructor?.name;
+  const kind = typeof name === "string" && name !== "" ? shortened(name) : "object";
+  return `${/^[AEIOU]/.test(kind) ? "an" : "a"} ${kind}`;
+}
+
+function shortened(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

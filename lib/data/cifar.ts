@@ -1,8 +1,10 @@
-import { existsSync, readFileSync } from "node:fs";
+import { Buffer } from "node:buffer";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { ArgumentError, FormatError } from "../core/errors.js";
-import { checkChoice, checkOptions } from "../core/options.js";
+import { checkBoolean, checkChoice, checkOptions } from "../core/options.js";
 import type { Tensor } from "../core/tensor.js";
+import { checkPath, mostFile, readWhole } from "../io/file.js";
 import { tensor } from "../ops/create.js";
 import { TensorDataset } from "./dataset.js";
 
@@ -12,6 +14,8 @@ import { TensorDataset } from "./dataset.js";
  */
 
 const imageBytes = 3 * 32 * 32;
+/** Of a file of class names. */
+const mostNameBytes = 2 ** 20;
 
 export interface CifarOptions {
   /** The training files (default) or the test file. */
@@ -42,7 +46,7 @@ function parse(
   files: readonly Records[],
   labelBytes: 1 | 2,
   labelAt: number,
-  classes: number,
+  classes: readonly number[],
 ): [Tensor<"uint8">, Tensor<"int32">] {
   const record = labelBytes + imageBytes;
   for (const { name, bytes } of files) {
@@ -64,10 +68,14 @@ function parse(
   let i = 0;
   for (const { name, bytes } of files) {
     for (let at = 0; at < bytes.length; at += record, i++) {
-      const label = bytes[at + labelAt]!;
-      if (label >= classes)
-        throw new FormatError(`${name}: record ${at / record} has label ${label}, expected 0 to ${classes - 1}`);
-      labels[i] = label;
+      for (let l = 0; l < labelBytes; l++) {
+        if (bytes[at + l]! < classes[l]!) continue;
+        const which = labelBytes === 1 ? "label" : l === 0 ? "coarse label" : "fine label";
+        throw new FormatError(
+          `${name}: record ${at / record} has ${which} ${bytes[at + l]}, expected 0 to ${classes[l]! - 1}`,
+        );
+      }
+      labels[i] = bytes[at + labelAt]!;
       images.set(bytes.subarray(at + labelBytes, at + record), i * imageBytes);
     }
   }
@@ -77,7 +85,8 @@ function parse(
 function names(folder: string, file: string, count: number): string[] | null {
   const path = join(folder, file);
   if (!existsSync(path)) return null;
-  const list = readFileSync(path, "utf8")
+  const list = Buffer.from(readWhole("cifar", path, mostNameBytes))
+    .toString("utf8")
     .split(/\r?\n/)
     .filter((line) => line !== "");
   if (list.length !== count)
@@ -88,11 +97,12 @@ function names(folder: string, file: string, count: number): string[] | null {
 function read(call: string, folder: string, files: readonly string[]): Records[] {
   const missing = files.filter((file) => !existsSync(join(folder, file)));
   if (missing.length > 0) throw new ArgumentError(`${call}: ${folder} has no ${missing.join(", ")}`);
-  return files.map((file) => ({ name: join(folder, file), bytes: readFileSync(join(folder, file)) }));
+  return files.map((file) => ({ name: join(folder, file), bytes: readWhole(call, join(folder, file), mostFile) }));
 }
 
 /** The folder itself, or the one that the data set's archive makes in it. */
-function inside(folder: string, archive: string, file: string): string {
+function inside(call: string, folder: string, archive: string, file: string): string {
+  checkPath(call, folder);
   return !existsSync(join(folder, file)) && existsSync(join(folder, archive, file)) ? join(folder, archive) : folder;
 }
 
@@ -102,9 +112,11 @@ function inside(folder: string, archive: string, file: string): string {
  */
 export function cifar10(folder: string, options: CifarOptions = {}): CifarDataset {
   checkOptions("cifar10", options, ["train"]);
-  const at = inside(folder, "cifar-10-batches-bin", "test_batch.bin");
-  const files = options.train === false ? ["test_batch.bin"] : [1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`);
-  const [images, labels] = parse(read("cifar10", at, files), 1, 0, 10);
+  const at = inside("cifar10", folder, "cifar-10-batches-bin", "test_batch.bin");
+  const files = !checkBoolean("cifar10", "train", options.train ?? true)
+    ? ["test_batch.bin"]
+    : [1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`);
+  const [images, labels] = parse(read("cifar10", at, files), 1, 0, [10]);
   return new CifarDataset(images, labels, 10, names(at, "batches.meta.txt", 10));
 }
 
@@ -112,16 +124,18 @@ export function cifar10(folder: string, options: CifarOptions = {}): CifarDatase
 export function cifar100(folder: string, options: CifarOptions = {}): CifarDataset {
   checkOptions("cifar100", options, ["train", "labels"]);
   const kind = checkChoice("cifar100", "labels", options.labels ?? "fine", ["fine", "coarse"]);
-  const at = inside(folder, "cifar-100-binary", "test.bin");
-  const files = [options.train === false ? "test.bin" : "train.bin"];
+  const at = inside("cifar100", folder, "cifar-100-binary", "test.bin");
+  const files = [!checkBoolean("cifar100", "train", options.train ?? true) ? "test.bin" : "train.bin"];
   const classes = kind === "fine" ? 100 : 20;
-  const [images, labels] = parse(read("cifar100", at, files), 2, kind === "fine" ? 1 : 0, classes);
+  const [images, labels] = parse(read("cifar100", at, files), 2, kind === "fine" ? 1 : 0, [20, 100]);
   return new CifarDataset(images, labels, classes, names(at, `${kind}_label_names.txt`, classes));
 }
 
 /** CIFAR-10 or CIFAR-100, by the files that the folder has. */
 export function cifar(folder: string, options: CifarOptions = {}): CifarDataset {
-  const has = (archive: string, file: string): boolean => existsSync(join(inside(folder, archive, file), file));
+  checkOptions("cifar", options, ["train", "labels"]);
+  const has = (archive: string, file: string): boolean =>
+    existsSync(join(inside("cifar", folder, archive, file), file));
   if (has("cifar-10-batches-bin", "test_batch.bin")) {
     const { labels: _, ...rest } = options;
     return cifar10(folder, rest);

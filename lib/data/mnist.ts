@@ -2,8 +2,10 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { ArgumentError, FormatError } from "../core/errors.js";
+import { checkBoolean, checkOptions } from "../core/options.js";
 import { format } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
+import { checkPath } from "../io/file.js";
 import { mul } from "../ops/pointwise.js";
 import { cast, unsqueeze } from "../ops/view.js";
 import { TensorDataset } from "./dataset.js";
@@ -39,15 +41,19 @@ export function mnist(
   folder: string,
   options: MnistOptions = {},
 ): TensorDataset<[image: Tensor<"uint8">, label: Tensor<"int32">]> {
-  const stem = options.train === false ? "t10k" : "train";
+  checkOptions("mnist", options, ["train"]);
+  checkPath("mnist", folder);
+  const stem = checkBoolean("mnist", "train", options.train ?? true) ? "train" : "t10k";
   const images = readIdx(find(folder, `${stem}-images`, "idx3-ubyte"));
   const labels = readIdx(find(folder, `${stem}-labels`, "idx1-ubyte"));
+  if (images.dtype !== "uint8" || labels.dtype !== "uint8")
+    throw new FormatError(`mnist: images and labels must be bytes, but they are ${images.dtype} and ${labels.dtype}`);
   if (images.rank !== 3 || labels.rank !== 1 || images.shape[0] !== labels.shape[0]) {
     throw new FormatError(
       `mnist: images ${format(images.shape)} and labels ${format(labels.shape)} do not belong together`,
     );
   }
-  return new TensorDataset(unsqueeze(cast(images, "uint8"), 1), cast(labels, "int32"));
+  return new TensorDataset(unsqueeze(images as Tensor<"uint8">, 1), cast(labels, "int32"));
 }
 
 /** A loader's transform: bytes 0 to 255 become (byte / 255 - mean) / deviation in float32. */

@@ -1,10 +1,28 @@
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  writeSync,
+} from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { endianness } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { ArgumentError, BackendError, FormatError } from "../core/errors.js";
+import { isUint8Array } from "node:util/types";
+import { isAttached } from "../core/buffers.js";
+import { ArgumentError, BackendError, FileError, FormatError } from "../core/errors.js";
 import { describe } from "../core/shape.js";
 
-/** Files as the formats need them: read in pieces, written whole or not at all. */
+/**
+ * Files as the formats need them: read in pieces, written whole or not at all. Files are of strangers: only regular ones
+ * are read (a pipe would wait for ever, a device never end), and what they say of sizes is believed only as far as
+ * their own length can justify.
+ */
 
 /** Bytes that are read by position: a file, or memory. */
 export interface Source {
@@ -18,41 +36,166 @@ export interface Source {
 /** The most that one read or write call takes. */
 const pieceBytes = 2 ** 30;
 
+/** Opening does not wait for the other end of a pipe; fstat then refuses it. */
+const readFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
+/** How a file is opened: by default a symbolic link is followed, as a user's own path may be one. */
+export interface Opening {
+  readonly followLinks?: boolean;
+}
+
+function flagsOf({ followLinks = true }: Opening): number {
+  return readFlags | (followLinks ? 0 : (constants.O_NOFOLLOW ?? 0));
+}
+
+function checkRegular(call: string, name: string, stats: Stats): void {
+  if (stats.isFile()) return;
+  const kind = stats.isDirectory()
+    ? "a folder"
+    : stats.isFIFO()
+      ? "a pipe"
+      : stats.isCharacterDevice() || stats.isBlockDevice()
+        ? "a device"
+        : "no regular file";
+  throw new FileError(
+    `${call}: ${name} is ${kind}; only regular files are read`,
+    stats.isDirectory() ? "EISDIR" : "EINVAL",
+  );
+}
+
+function unreadable(call: string, name: string, error: unknown): FileError {
+  const { code = "EIO", message } = error as NodeJS.ErrnoException;
+  return new FileError(`${call}: ${name} cannot be read: ${message}`, code, error);
+}
+
 /** Opens a file for the time of `work`. */
-export function withFile<T>(path: string, work: (source: Source) => T): T {
-  const name = checkPath("load", path);
-  const file = openSync(name, "r");
+export function withFile<T>(call: string, path: string, work: (source: Source) => T, opening: Opening = {}): T {
+  const name = checkPath(call, path);
+  const io = <R>(step: () => R): R => {
+    try {
+      return step();
+    } catch (error) {
+      throw unreadable(call, name, error);
+    }
+  };
+  const file = io(() => openSync(name, flagsOf(opening)));
   try {
-    const size = fstatSync(file).size;
+    const stats = io(() => fstatSync(file));
+    checkRegular(call, name, stats);
     const read = (position: number, into: Uint8Array): void => {
-      let done = 0;
-      while (done < into.length) {
-        const count = readSync(file, into, done, Math.min(into.length - done, pieceBytes), position + done);
-        if (count === 0) throw new FormatError(`${name}: the file ends at byte ${position + done}; it was cut off`);
+      for (let done = 0; done < into.length; ) {
+        const length = Math.min(into.length - done, pieceBytes);
+        const count = io(() => readSync(file, into, done, length, position + done));
+        if (count === 0) throw cutOff(name, position + done);
         done += count;
       }
     };
-    return work({ name, size, read });
+    return work({ name, size: stats.size, read });
   } finally {
     closeSync(file);
   }
 }
 
+function cutOff(name: string, at: number): FormatError {
+  return new FormatError(`${name}: the file ends at byte ${at}; it was cut off`);
+}
+
+function checkSize(name: string, size: number, most: number): void {
+  if (size > most) throw new FormatError(`${name}: the file has ${size} bytes; at most ${most} are read of this kind`);
+}
+
+/** All bytes of a file of at most `most`. */
+export function readWhole(call: string, path: string, most: number): Uint8Array<ArrayBuffer> {
+  return withFile(call, path, ({ name, size, read }) => {
+    checkSize(name, size, most);
+    const bytes = new Uint8Array(size);
+    read(0, bytes);
+    return bytes;
+  });
+}
+
+/** Most files that are open at once for `readWholeAsync`: a data set may ask for all of its own together. */
+const mostOpen = 16;
+let openNow = 0;
+const waiting: (() => void)[] = [];
+
+/** As `readWhole`, while other work goes on. */
+export async function readWholeAsync(
+  call: string,
+  path: string,
+  most: number,
+  opening: Opening = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const name = checkPath(call, path);
+  let file: FileHandle | undefined;
+  if (openNow === mostOpen) await new Promise<void>((resolve) => waiting.push(resolve));
+  else openNow++;
+  try {
+    file = await open(name, flagsOf(opening));
+    const stats = await file.stat();
+    checkRegular(call, name, stats);
+    checkSize(name, stats.size, most);
+    const bytes = new Uint8Array(stats.size);
+    for (let done = 0; done < bytes.length; ) {
+      const { bytesRead } = await file.read(bytes, done, Math.min(bytes.length - done, pieceBytes), done);
+      if (bytesRead === 0) throw cutOff(name, done);
+      done += bytesRead;
+    }
+    return bytes;
+  } catch (error) {
+    if (error instanceof FileError || error instanceof FormatError) throw error;
+    throw unreadable(call, name, error);
+  } finally {
+    await file?.close();
+    const next = waiting.shift();
+    if (next === undefined) openNow--;
+    else next();
+  }
+}
+
 /** Memory as a source. */
-export function fromBytes(bytes: Uint8Array): Source {
-  if (!(bytes instanceof Uint8Array)) throw new ArgumentError(`needs a Uint8Array, got ${describe(bytes)}`);
+export function fromBytes(call: string, bytes: Uint8Array): Source {
+  checkBytes(call, bytes);
   return {
     name: "the bytes",
     size: bytes.length,
-    read: (position, into) => into.set(bytes.subarray(position, position + into.length)),
+    read: (position, into) => {
+      const part = bytes.subarray(position, position + into.length);
+      if (part.length < into.length) throw cutOff("the bytes", position + part.length);
+      into.set(part);
+    },
   };
+}
+
+/** Refuses what is no Uint8Array (of whatever realm), or one whose buffer was detached or has become too small for it. */
+export function checkBytes(call: string, bytes: unknown): asserts bytes is Uint8Array {
+  if (!isUint8Array(bytes)) throw new ArgumentError(`${call}: needs a Uint8Array, got ${describe(bytes)}`);
+  if (bytes.length === 0 && !isAttached(bytes)) {
+    throw new ArgumentError(
+      `${call}: the buffer of the Uint8Array was detached, or shrunk below it; give a copy of the bytes`,
+    );
+  }
 }
 
 export function checkPath(call: string, path: unknown): string {
   if (typeof path !== "string" || path === "")
     throw new ArgumentError(`${call}: the path must be a string, got ${describe(path)}`);
+  if (path.includes("\0"))
+    throw new ArgumentError(`${call}: the path ${JSON.stringify(path.slice(0, 200))} contains a NUL character`);
   return path;
 }
+
+/**
+ * The most bytes that `packed` bytes of compressed data may become. DEFLATE reaches 1,032 to one on zeros, so a small
+ * file could otherwise fill the memory of a machine; real arrays rarely reach a tenth of that.
+ */
+export function mostUnpacked(packed: number): number {
+  return Math.min(mostFile, Math.max(freelyUnpacked, 100 * packed));
+}
+/** What any file may become. */
+const freelyUnpacked = 2 ** 28;
+/** Largest array that is read of a packed file, and largest file that is read as one piece. */
+export const mostFile: number = 2 ** 31;
 
 /**
  * Writes a file whole or not at all: beside its place under another name, flushed to the disk, then renamed. Whoever

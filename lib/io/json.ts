@@ -1,13 +1,25 @@
 import { FormatError } from "../core/errors.js";
+import { describe } from "../core/shape.js";
 
 /** JSON as read from files of others: maps keep every key apart from the language's own, and no key may come twice. */
 export type Json = null | boolean | number | string | Json[] | Map<string, Json>;
 
-const deepest = 32;
+/**
+ * What a text may cost as objects, lists and values, each by about the 64 bytes that it takes in memory: a file of a few
+ * megabytes could otherwise say "{},{}," until the heap ends, and that ends the process.
+ */
+const mostCost = 4_000_000;
+const objectCost = 4;
+const listCost = 2;
 
-/** Parses strict JSON; `where` names the text in messages. Trailing spaces are allowed. */
-export function parseJson(text: string, where: string): Json {
+/** Parses strict JSON of at most `deepest` levels; `where` names the text in messages. Trailing spaces are allowed. */
+export function parseJson(text: string, where: string, deepest: number): Json {
   let at = 0;
+  let cost = 0;
+  const spend = (amount: number): void => {
+    cost += amount;
+    if (cost > mostCost) fail("there are too many lists, objects and values");
+  };
   const fail = (what: string): never => {
     throw new FormatError(`${where}: ${what} at character ${at}`);
   };
@@ -34,6 +46,7 @@ export function parseJson(text: string, where: string): Json {
   };
   const list = (depth: number): Json[] => {
     const out: Json[] = [];
+    spend(listCost);
     expect("[");
     skip();
     if (text[at] === "]") {
@@ -51,6 +64,7 @@ export function parseJson(text: string, where: string): Json {
   };
   const object = (depth: number): Map<string, Json> => {
     const out = new Map<string, Json>();
+    spend(objectCost);
     expect("{");
     skip();
     if (text[at] === "}") {
@@ -60,7 +74,7 @@ export function parseJson(text: string, where: string): Json {
     for (;;) {
       skip();
       const key = string();
-      if (out.has(key)) fail(`the key ${JSON.stringify(key)} comes twice`);
+      if (out.has(key)) fail(`the key ${describe(key)} comes twice`);
       skip();
       expect(":");
       out.set(key, value(depth));
@@ -73,10 +87,12 @@ export function parseJson(text: string, where: string): Json {
   };
   const plain = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)/y;
   const value = (depth: number): Json => {
-    if (depth > deepest) fail(`more than ${deepest} levels`);
+    spend(1);
     skip();
-    if (text[at] === "{") return object(depth + 1);
-    if (text[at] === "[") return list(depth + 1);
+    if (text[at] === "{" || text[at] === "[") {
+      if (depth >= deepest) fail(`more than ${deepest} levels of lists and objects`);
+      return text[at] === "{" ? object(depth + 1) : list(depth + 1);
+    }
     if (text[at] === '"') return string();
     plain.lastIndex = at;
     const match = plain.exec(text)?.[0];

@@ -6,10 +6,12 @@ import { isTensor, type Tensor } from "../core/tensor.js";
 import { copied } from "../ops/kernel.js";
 import { permute } from "../ops/view.js";
 import { checkLittleEndian, fromBytes, type Source, withFile, writeWhole } from "./file.js";
-import { bytesOf, type FileTypeName, fileTypes, readTensor, writtenAs } from "./numbers.js";
+import { bytesOf, checkSizes, type FileTypeName, fileTypes, readTensor, writtenAs } from "./numbers.js";
 
 /** NumPy's .npy: a magic word, a version, the header as a Python dict, then the numbers (numpy.lib.format). */
 
+/** NumPy's own limit for files that are not trusted. */
+const longestHeader = 10_000;
 const magic = Buffer.from("\x93NUMPY", "latin1");
 
 /** NumPy's type codes without the byte order. */
@@ -40,12 +42,12 @@ const descriptions: Readonly<Record<DType, string>> = {
  * @throws {FormatError} that names the field, if the file is damaged or holds another kind of element
  */
 export function loadNpy(path: string): Tensor {
-  return withFile(path, readNpy);
+  return withFile("loadNpy", path, readNpy);
 }
 
 /** As `loadNpy`, from bytes. */
 export function decodeNpy(bytes: Uint8Array): Tensor {
-  return readNpy(fromBytes(bytes));
+  return readNpy(fromBytes("decodeNpy", bytes));
 }
 
 /** Writes an array, whole or not at all. */
@@ -74,23 +76,29 @@ export function readNpy(source: Source): Tensor {
   const length = version === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
   const start = (version === 1 ? 10 : 12) + length;
   if (start > size) fail(`the header has ${length} bytes, but the file only ${size}: it was cut off`);
+  if (length > longestHeader) fail(`the header has ${length} bytes; at most ${longestHeader} are read, as in NumPy`);
   const raw = new Uint8Array(length);
   source.read(start - length, raw);
   const { type, swapped, fortran, shape } = readDict(Buffer.from(raw).toString("latin1"), fail);
   const bytes = numel(shape) * fileTypes[type].bytes;
-  if (size - start !== bytes) fail(`${format(shape)} takes ${bytes} bytes, but ${size - start} follow the header`);
+  if (size - start !== bytes)
+    fail(`shape ${format(shape)} takes ${bytes} bytes, but ${size - start} follow the header`);
   const stored = fortran ? [...shape].reverse() : shape;
   const t = readTensor(type, stored, file, (into) => {
     source.read(start, into);
     if (swapped) swapBytes(into, fileTypes[type].bytes);
   });
-  if (!fortran) return t;
-  return copied(
-    permute(
-      t,
-      shape.map((_, i) => shape.length - 1 - i),
-    ),
-  );
+  if (!fortran || shape.length < 2) return t;
+  try {
+    return copied(
+      permute(
+        t,
+        shape.map((_, i) => shape.length - 1 - i),
+      ),
+    );
+  } finally {
+    t.dispose();
+  }
 }
 
 interface Header {
@@ -100,26 +108,39 @@ interface Header {
   readonly shape: number[];
 }
 
-/** {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), } */
+/** One entry of {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }: its key and one kind of value. */
+const dictEntry = /\s*'(\w+)'\s*:\s*(?:'([^'\\]*)'|(True|False)|\(([^()]*)\))\s*(?:,|$)/y;
+const dictKeys = ["descr", "fortran_order", "shape"];
+
 function readDict(text: string, fail: (what: string) => never): Header {
-  const dict = /^\s*\{(.*)\}\s*$/s.exec(text)?.[1] ?? fail("the header is no Python dict");
-  const descr = /'descr'\s*:\s*(?:'([^']*)'|(\[))/.exec(dict);
-  if (descr?.[2] !== undefined) fail("descr is a list: arrays of records cannot be read");
-  const code = descr?.[1] ?? fail("the header has no descr");
-  const fortran = /'fortran_order'\s*:\s*(True|False)/.exec(dict)?.[1] ?? fail("the header has no fortran_order");
-  const inside = /'shape'\s*:\s*\(([^)]*)\)/.exec(dict)?.[1] ?? fail("the header has no shape");
+  const dict = text.trim();
+  if (dict[0] !== "{" || dict.at(-1) !== "}") fail("the header is no Python dict");
+  const inside = dict.slice(1, -1).trimEnd();
+  const found = new Map<string, RegExpExecArray>();
+  dictEntry.lastIndex = 0;
+  while (dictEntry.lastIndex < inside.length) {
+    const at = dictEntry.lastIndex;
+    const entry = dictEntry.exec(inside);
+    if (entry === null && /^\s*'descr'\s*:\s*\[/.test(inside.slice(at)))
+      fail("descr is a list: arrays of records cannot be read");
+    if (entry === null)
+      return fail(`the header is no Python dict that can be read, from ${describe(inside.slice(at))} on`);
+    const key = entry[1]!;
+    if (!dictKeys.includes(key)) fail(`the header has a key ${describe(key)}; expected ${dictKeys.join(", ")}`);
+    if (found.has(key)) fail(`the header has ${key} twice`);
+    found.set(key, entry);
+  }
+  const code = found.get("descr")?.[2] ?? fail("the header has no descr in quotes");
+  const fortran = found.get("fortran_order")?.[3] ?? fail("the header has no fortran_order, True or False");
+  const tuple = (found.get("shape")?.[4] ?? fail("the header has no shape in parentheses")).trim();
   const order = "<>|=".includes(code[0] ?? "") ? code[0]! : "=";
   const type = types.get(order === "=" && !code.startsWith("=") ? code : code.slice(1));
   if (type === undefined)
-    return fail(`descr is ${JSON.stringify(code)}, which cannot be read; readable are ${[...types.keys()].join(", ")}`);
-  const parts = inside
-    .split(",")
-    .map((part) => part.trim())
-    .filter((part) => part !== "");
-  if (!parts.every((part) => /^\d+L?$/.test(part))) fail(`shape (${inside}) must be a tuple of integers`);
-  const shape = parts.map((part) => Number.parseInt(part, 10));
-  if (shape.length > 8) fail(`shape has ${shape.length} dimensions; tensors here have at most 8`);
-  if (!Number.isSafeInteger(shape.reduce((n, s) => n * Math.max(s, 1), 8))) fail(`shape ${format(shape)} is too large`);
+    return fail(`descr is ${describe(code)}, which cannot be read; readable are ${[...types.keys()].join(", ")}`);
+  if (!/^(?:\d+L?\s*,\s*)*(?:\d+L?)?$/.test(tuple) || /^\d+L?$/.test(tuple))
+    fail(`shape (${tuple.slice(0, 100)}) must be a tuple of integers of at least 0`);
+  const shape = tuple.split(",").flatMap((part) => (part.trim() === "" ? [] : [Number.parseInt(part, 10)]));
+  checkSizes(shape, "shape", fail);
   return { type, swapped: order === ">" && fileTypes[type].bytes > 1, fortran: fortran === "True", shape };
 }
 

@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { ArgumentError } from "../core/errors.js";
+import { ArgumentError, FormatError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
 import { describe } from "../core/shape.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
@@ -15,21 +15,28 @@ import { zipContent, zipEntries, zipPieces } from "./zip.js";
  * @throws {FormatError} if the archive or an array is damaged
  */
 export function loadNpz(path: string): Record<string, Tensor> {
-  return withFile(path, readNpz);
+  return withFile("loadNpz", path, readNpz);
 }
 
 /** As `loadNpz`, from bytes. */
 export function decodeNpz(bytes: Uint8Array): Record<string, Tensor> {
-  return readNpz(fromBytes(bytes));
+  return readNpz(fromBytes("decodeNpz", bytes));
 }
 
 function readNpz(source: Source): Record<string, Tensor> {
   const arrays = Object.create(null) as Record<string, Tensor>;
-  for (const entry of zipEntries(source)) {
-    const inside = { ...fromBytes(zipContent(source, entry)), name: `${source.name}: ${entry.name}` };
-    arrays[entry.name.replace(/\.npy$/, "")] = readNpy(inside);
+  try {
+    for (const entry of zipEntries(source)) {
+      const name = entry.name.replace(/\.npy$/, "");
+      if (name in arrays) throw new FormatError(`${source.name}: the array ${describe(name)} comes twice`);
+      const content = fromBytes("loadNpz", zipContent(source, entry));
+      arrays[name] = readNpy({ ...content, name: `${source.name}: ${describe(entry.name)}` });
+    }
+    return arrays;
+  } catch (error) {
+    for (const t of Object.values(arrays)) t.dispose();
+    throw error;
   }
-  return arrays;
 }
 
 /** Writes arrays by name, deflated if `compress`; whole or not at all. */

@@ -1,6 +1,6 @@
 import type { DType } from "../core/dtype.js";
 import { FormatError } from "../core/errors.js";
-import { numel, type Shape } from "../core/shape.js";
+import { format, maxElements, numel, type Shape } from "../core/shape.js";
 import { empty, type Tensor } from "../core/tensor.js";
 import { contiguous } from "../ops/kernel.js";
 
@@ -123,17 +123,29 @@ export const writtenAs: Readonly<Record<DType, FileTypeName>> = {
   bool: "BOOL",
 };
 
+/** Refuses sizes of a file that no tensor here can have. */
+export function checkSizes(shape: Shape, field: string, fail: (what: string) => never): void {
+  if (shape.length > 8) fail(`${field} has ${shape.length} dimensions; tensors here have at most 8`);
+  if (!(shape.reduce((n, size) => n * Math.max(size, 1), 1) <= maxElements))
+    fail(`${field} ${format(shape)} has more than 2^40 elements`);
+}
+
 /** A tensor of elements that `read` copies into the memory it is given. */
 export function readTensor(type: FileTypeName, shape: Shape, where: string, read: (into: Uint8Array) => void): Tensor {
   const { bytes, dtype, convert } = fileTypes[type];
   const t = empty([...shape], dtype);
   const length = numel(shape) * bytes;
-  if (convert === undefined) {
-    read(t.storage.block.bytes.subarray(0, length));
-  } else {
-    const raw = new Uint8Array(length);
-    read(raw);
-    convert(raw, t, where);
+  try {
+    if (convert === undefined) {
+      read(t.storage.block.bytes.subarray(0, length));
+    } else {
+      const raw = new Uint8Array(length);
+      read(raw);
+      convert(raw, t, where);
+    }
+  } catch (error) {
+    t.dispose();
+    throw error;
   }
   return t;
 }

@@ -7,7 +7,16 @@ import { UninitializedParameter } from "../nn/parameter.js";
 import type { StateDict } from "../nn/state.js";
 import { checkLittleEndian, fromBytes, type Source, withFile, writeWhole } from "./file.js";
 import { type Json, parseJson } from "./json.js";
-import { bytesOf, type FileTypeName, fileTypeNames, fileTypes, isFileType, readTensor, writtenAs } from "./numbers.js";
+import {
+  bytesOf,
+  checkSizes,
+  type FileTypeName,
+  fileTypeNames,
+  fileTypes,
+  isFileType,
+  readTensor,
+  writtenAs,
+} from "./numbers.js";
 import { refusePickle } from "./pickle.js";
 
 /**
@@ -37,6 +46,8 @@ interface Entry {
 
 const metadataKey = "__metadata__";
 const longestHeader = 100_000_000;
+/** Lists in the entries of the header. */
+const headerLevels = 3;
 
 // ---- Reading ----
 
@@ -46,17 +57,17 @@ const longestHeader = 100_000_000;
  * @throws {FormatError} that names the field, if the file is damaged or not safetensors
  */
 export function loadSafetensors(path: string): StateDict {
-  return withFile(path, (source) => readAll(source));
+  return withFile("loadSafetensors", path, readAll);
 }
 
 /** As `loadSafetensors`, from bytes. */
 export function decodeSafetensors(bytes: Uint8Array): StateDict {
-  return readAll(fromBytes(bytes));
+  return readAll(fromBytes("decodeSafetensors", bytes));
 }
 
 /** Names, types and shapes of a file's tensors, and its metadata, without reading the numbers. */
 export function inspectSafetensors(path: string): SafetensorsInfo {
-  return withFile(path, (source) => {
+  return withFile("inspectSafetensors", path, (source) => {
     const { metadata, entries } = readHeader(source);
     return { metadata, tensors: entries.map(({ name, type, shape }) => ({ name, dtype: type, shape })) };
   });
@@ -66,11 +77,16 @@ function readAll(source: Source): StateDict {
   checkLittleEndian();
   const { entries, start } = readHeader(source);
   const dict = Object.create(null) as StateDict;
-  for (const { name, type, shape, begin } of entries) {
-    const where = `${source.name}: tensor ${JSON.stringify(name)}`;
-    dict[name] = readTensor(type, shape, where, (into) => source.read(start + begin, into));
+  try {
+    for (const { name, type, shape, begin } of entries) {
+      const where = `${source.name}: tensor ${describe(name)}`;
+      dict[name] = readTensor(type, shape, where, (into) => source.read(start + begin, into));
+    }
+    return dict;
+  } catch (error) {
+    for (const t of Object.values(dict)) t.dispose();
+    throw error;
   }
-  return dict;
 }
 
 function readHeader(source: Source): { metadata: Record<string, string>; entries: Entry[]; start: number } {
@@ -100,11 +116,15 @@ function readHeader(source: Source): { metadata: Record<string, string>; entries
   } catch {
     return fail("the header is not valid UTF-8");
   }
-  const header = parseJson(text, `${file}: header`);
+  const header = parseJson(text, `${file}: header`, headerLevels);
   if (!(header instanceof Map)) return fail("the header must be an object");
   const metadata = readMetadata(header.get(metadataKey), fail);
   const entries: Entry[] = [];
-  for (const [name, value] of header) if (name !== metadataKey) entries.push(readEntry(name, value, fail));
+  for (const [name, value] of header) {
+    if (name === metadataKey) continue;
+    entries.push(readEntry(name, value, fail));
+    header.delete(name); // 100,000s of maps need not live beside what was made of them
+  }
   checkCoverage(entries, size - start, fail);
   return { metadata, entries, start };
 }
@@ -116,7 +136,7 @@ function readMetadata(value: Json | undefined, fail: Fail): Record<string, strin
   if (value === undefined || value === null) return metadata;
   if (!(value instanceof Map)) return fail(`${metadataKey} must be an object of strings, got ${describe(value)}`);
   for (const [key, text] of value) {
-    if (typeof text !== "string") fail(`${metadataKey}.${key} must be a string, got ${describe(text)}`);
+    if (typeof text !== "string") fail(`${metadataKey}.${key.slice(0, 60)} must be a string, got ${describe(text)}`);
     metadata[key] = text as string;
   }
   return metadata;
@@ -124,7 +144,7 @@ function readMetadata(value: Json | undefined, fail: Fail): Record<string, strin
 
 /** One tensor's entry, checked by itself. */
 function readEntry(name: string, value: Json, fail: Fail): Entry {
-  const of = `of tensor ${JSON.stringify(name)}`;
+  const of = `of tensor ${describe(name)}`;
   if (!(value instanceof Map)) return fail(`the entry ${of} must be an object, got ${describe(value)}`);
   const type = value.get("dtype");
   if (!isFileType(type)) {
@@ -132,14 +152,12 @@ function readEntry(name: string, value: Json, fail: Fail): Entry {
   }
   const shape = value.get("shape");
   if (!isCounts(shape)) return fail(`shape ${of} must be a list of integers of at least 0, got ${describe(shape)}`);
-  if (shape.length > 8) fail(`shape ${of} has ${shape.length} dimensions; tensors here have at most 8`);
+  checkSizes(shape, `shape ${of}`, fail);
   const offsets = value.get("data_offsets");
   if (!isCounts(offsets) || offsets.length !== 2)
     return fail(`data_offsets ${of} must be two integers of at least 0, got ${describe(offsets)}`);
   const [begin, end] = offsets as [number, number];
   const bytes = numel(shape) * fileTypes[type].bytes;
-  if (!Number.isSafeInteger(shape.reduce((n, s) => n * Math.max(s, 1), 8)))
-    fail(`shape ${of}, ${format(shape)}, has too many elements`);
   if (end < begin || end - begin !== bytes) {
     fail(`data_offsets ${of} span ${end - begin} bytes, but ${type} ${format(shape)} takes ${bytes}`);
   }
@@ -157,7 +175,7 @@ function checkCoverage(entries: Entry[], bytes: number, fail: Fail): void {
   for (const { name, begin, end } of entries) {
     if (begin !== reached) {
       const what = begin < reached ? "overlaps the tensor before it" : "leaves a hole before it";
-      fail(`data_offsets of tensor ${JSON.stringify(name)} begin at ${begin} instead of ${reached}: it ${what}`);
+      fail(`data_offsets of tensor ${describe(name)} begin at ${begin} instead of ${reached}: it ${what}`);
     }
     reached = end;
   }

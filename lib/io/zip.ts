@@ -1,7 +1,8 @@
 import { Buffer } from "node:buffer";
 import { crc32, deflateRawSync, inflateRawSync } from "node:zlib";
 import { ArgumentError, FormatError } from "../core/errors.js";
-import type { Source } from "./file.js";
+import { describe } from "../core/shape.js";
+import { mostUnpacked, type Source } from "./file.js";
 
 /** As much of the zip format as .npz needs (APPNOTE.TXT 6.3): stored and deflated entries, zip64 when reading. */
 
@@ -10,6 +11,8 @@ const centralSignature = 0x02014b50;
 const endSignature = 0x06054b50;
 const end64Signature = 0x06064b50;
 const largest = 0xffffffff;
+/** A local header without its name. */
+const localBytes = 30;
 
 export interface ZipEntry {
   readonly name: string;
@@ -54,9 +57,12 @@ export function zipEntries(source: Source): ZipEntry[] {
     const after = at + 46 + nameBytes + extraBytes + list.readUInt16LE(at + 32);
     if (after > list.length) fail(`entry ${i} of the archive's list is damaged`);
     const name = list.toString("utf8", at + 46, at + 46 + nameBytes);
-    if (names.has(name)) fail(`the entry ${JSON.stringify(name)} comes twice`);
+    if (names.has(name)) fail(`the entry ${describe(name)} comes twice`);
     names.add(name);
-    if (list.readUInt16LE(at + 8) & 1) fail(`the entry ${JSON.stringify(name)} is encrypted`);
+    if (leavesFolder(name)) {
+      fail(`the entry ${describe(name)} leaves the folder that it would be unpacked in, or is no file name; rename it`);
+    }
+    if (list.readUInt16LE(at + 8) & 1) fail(`the entry ${describe(name)} is encrypted`);
     const extra = list.subarray(at + 46 + nameBytes, at + 46 + nameBytes + extraBytes);
     const [size, packed, start] = wide(
       [list.readUInt32LE(at + 24), list.readUInt32LE(at + 20), list.readUInt32LE(at + 42)],
@@ -73,7 +79,35 @@ export function zipEntries(source: Source): ZipEntry[] {
     });
     at = after;
   }
+  if (at !== list.length) fail(`its list of ${count} entries has ${list.length} bytes, but the entries take ${at}`);
+  checkPlaces(entries, source.size, fail);
   return entries;
+}
+
+/** Absolute, with a drive, upwards, or cut short by a NUL: whoever writes the arrays to files by their names is safe. */
+function leavesFolder(name: string): boolean {
+  return /^(?:[/\\]|[A-Za-z]:)|(?:^|[/\\])\.\.(?:$|[/\\])|\0/.test(name);
+}
+
+/**
+ * No two entries may share packed bytes: many entries over the same ones are how a small archive becomes any amount of
+ * data. So all entries together become at most what all of the file may.
+ */
+function checkPlaces(entries: readonly ZipEntry[], bytes: number, fail: (what: string) => never): void {
+  const sorted = [...entries].sort((a, b) => a.at - b.at);
+  let reached = 0;
+  let total = 0;
+  for (const { name, at, packed, size } of sorted) {
+    if (at < reached) fail(`the entry ${describe(name)} begins at byte ${at}, inside the entry before it`);
+    reached = at + localBytes + packed;
+    total += size;
+  }
+  if (total > mostUnpacked(bytes)) {
+    fail(
+      `its entries say they unpack to ${total} bytes, more than the ${mostUnpacked(bytes)} that ${bytes} packed bytes may become; ` +
+        "save the arrays without compression if that is right",
+    );
+  }
 }
 
 /** Numbers that are 0xffffffff stand, in this order, in the zip64 field. */
@@ -104,14 +138,16 @@ function read(source: Source, from: number, to: number, fail: (what: string) => 
 
 /** The bytes of an entry, unpacked and compared with their checksum. */
 export function zipContent(source: Source, entry: ZipEntry): Uint8Array {
-  const where = `${source.name}: entry ${JSON.stringify(entry.name)}`;
+  const where = `${source.name}: entry ${describe(entry.name)}`;
   const fail = (what: string): never => {
     throw new FormatError(`${where}: ${what}`);
   };
-  const local = read(source, entry.at, entry.at + 30, fail);
+  const local = read(source, entry.at, entry.at + localBytes, fail);
   if (local.readUInt32LE(0) !== localSignature) fail("its header is damaged");
-  const start = entry.at + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
+  const start = entry.at + localBytes + local.readUInt16LE(26) + local.readUInt16LE(28);
   const packed = read(source, start, start + entry.packed, fail);
+  if (entry.method === 0 && entry.size !== entry.packed)
+    fail(`is stored in ${entry.packed} bytes, but has ${entry.size}`);
   let content: Uint8Array = packed;
   if (entry.method === 8) {
     try {

@@ -4,7 +4,7 @@ import type { HookHandle } from "../autograd/node.js";
 import { setRequiresGrad } from "../autograd/node.js";
 import { type DType, type FloatDType, isFloating } from "../core/dtype.js";
 import { ArgumentError, DTypeError } from "../core/errors.js";
-import { checkOptions } from "../core/options.js";
+import { checkBoolean, checkOptions } from "../core/options.js";
 import { describe, type Shape } from "../core/shape.js";
 import { autogradState, isTensor, type Tensor } from "../core/tensor.js";
 import { type RunAsyncOptions, runAsync } from "../ops/run_async.js";
@@ -12,7 +12,7 @@ import { cast } from "../ops/view.js";
 import { type ForwardHook, type ForwardPreHook, type FullBackwardHook, ModuleHooks } from "./hooks.js";
 import { Parameter, replaceValue, UninitializedParameter } from "./parameter.js";
 import { moduleText } from "./print.js";
-import { collectState, type LoadResult, loadState, type StateDict } from "./state.js";
+import { collectState, type LoadResult, prepareState, type StateDict } from "./state.js";
 import { type Summary, summarize } from "./summary.js";
 
 interface BufferEntry {
@@ -237,7 +237,14 @@ export abstract class Module {
    */
   loadStateDict(dict: Readonly<Record<string, Tensor>>, options: { strict?: boolean } = {}): LoadResult {
     checkOptions("loadStateDict", options, ["strict"]);
-    return loadState(this, dict, options.strict ?? true);
+    const prepared = prepareState(this, dict, checkBoolean("loadStateDict", "strict", options.strict ?? true));
+    prepared.commit();
+    return prepared.result;
+  }
+
+  /** Checks a state to the end; what it returns loads it. @internal */
+  prepareLoad(dict: Readonly<Record<string, Tensor>>): () => void {
+    return prepareState(this, dict, true).commit;
   }
 
   // ---- Hooks ----

@@ -32,7 +32,12 @@ export class UninitializedParameter extends Parameter {
 
   /** Gives the parameter memory of its own, uninitialised; the caller fills it. */
   materialize(shape: readonly number[]): void {
-    replaceValue(this, empty([...shape], this.dtype));
+    this.adopt(empty([...shape], this.dtype));
+  }
+
+  /** Becomes an ordinary parameter over the memory of `value`, which nobody else holds. @internal */
+  adopt(value: Tensor): void {
+    replaceValue(this, value);
     Object.setPrototypeOf(this, Parameter.prototype);
   }
 }

@@ -2,8 +2,11 @@ import { unrecorded } from "../autograd/mode.js";
 import { ArgumentError, StateError } from "../core/errors.js";
 import { nearest } from "../core/options.js";
 import { describe, format, sameShape } from "../core/shape.js";
+import type { Storage } from "../core/storage.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
-import { copy_ } from "../ops/inplace.js";
+import { checkBusy } from "../backend/program.js";
+import { checkChange } from "../ops/inplace.js";
+import { converted, copyInto } from "../ops/kernel.js";
 import { detach } from "../ops/view.js";
 import type { Module } from "./module.js";
 import { UninitializedParameter } from "./parameter.js";
@@ -34,7 +37,15 @@ export function collectState(module: Module): StateDict {
   return dict;
 }
 
-export function loadState(module: Module, dict: Readonly<Record<string, Tensor>>, strict: boolean): LoadResult {
+/** A state that was checked and converted, and can no longer fail. @internal */
+export interface PreparedLoad {
+  readonly result: LoadResult;
+  /** Puts the values in their places. */
+  commit(): void;
+}
+
+/** Everything that can go wrong about loading a state, without changing anything. */
+export function prepareState(module: Module, dict: Readonly<Record<string, Tensor>>, strict: boolean): PreparedLoad {
   if (typeof dict !== "object" || dict === null || isTensor(dict)) {
     throw new ArgumentError(`loadStateDict: needs an object of tensors by key, got ${describe(dict)}`);
   }
@@ -48,6 +59,11 @@ export function loadState(module: Module, dict: Readonly<Record<string, Tensor>>
       missingKeys.push(key);
     } else if (!isTensor(value)) {
       problems.push(`${key} must be a tensor, got ${describe(value)}`);
+    } else if (value.storage.disposed || target.storage.disposed) {
+      const where = value.storage.disposed ? "dictionary" : "module";
+      problems.push(
+        `${key} has no memory any more in the ${where}: it was given back by dispose() or the end of a scope`,
+      );
     } else if (value instanceof UninitializedParameter && !(target instanceof UninitializedParameter)) {
       problems.push(`${key} is not initialised in the dictionary, but ${format(target.shape)} in the module`);
     } else if (!(target instanceof UninitializedParameter) && !sameShape(value.shape, target.shape)) {
@@ -70,15 +86,52 @@ export function loadState(module: Module, dict: Readonly<Record<string, Tensor>>
       ].join("\n"),
     );
   }
+  const steps: (() => void)[] = [];
+  const made: Tensor[] = [];
+  const storages = new Set([...targets.values()].map((target) => target.storage));
   unrecorded(() => {
-    for (const [key, target] of targets) {
-      const value = given.get(key);
-      if (value === undefined || value instanceof UninitializedParameter) continue;
-      if (target instanceof UninitializedParameter) target.materialize(value.shape);
-      copy_(target, value);
+    try {
+      for (const [key, target] of targets) {
+        const value = given.get(key);
+        if (value === undefined || value instanceof UninitializedParameter) continue;
+        steps.push(prepareOne(target, value, storages, made));
+      }
+    } catch (error) {
+      for (const t of made) t.dispose();
+      throw error;
     }
   });
-  return { missingKeys, unexpectedKeys };
+  return {
+    result: { missingKeys, unexpectedKeys },
+    commit: () => {
+      for (const step of steps) step();
+    },
+  };
+}
+
+/** What gives `target` the values of `value`. Memory for it is taken now, and noted in `made`. */
+function prepareOne(target: Tensor, value: Tensor, storages: ReadonlySet<Storage>, made: Tensor[]): () => void {
+  const copy = (): Tensor => {
+    const t = converted(value, target.dtype);
+    made.push(t);
+    return t;
+  };
+  if (target instanceof UninitializedParameter) {
+    const own = copy();
+    return () => target.adopt(own);
+  }
+  const same = value.storage === target.storage;
+  if (same && value.offset === target.offset && value.isContiguous() && target.isContiguous()) return () => {};
+  value.storage.array(value.dtype); // refuses what is still being computed
+  checkBusy("copy", [value, target]);
+  checkChange("loadStateDict", target, false);
+  // What shares memory with the module may change before its turn.
+  const from = value.dtype === target.dtype && !storages.has(value.storage) ? value : copy();
+  return () => {
+    copyInto(target, from);
+    target.storage.version++;
+    if (from !== value) from.dispose();
+  };
 }
 
 function withGuess(key: string, missing: readonly string[]): string {

@@ -15,8 +15,8 @@ import { asStrided, cast, clone, expand, overlaps, recordCopy, recordPaste } fro
  * views of the base then read theirs out of the base's new one (autograd/view.ts).
  */
 
-/** Refuses an in-place change that would lose or falsify gradients; `recorded` if the new values have a history. */
-function checkChange(call: string, target: Tensor, recorded: boolean): void {
+/** @internal Refuses an in-place change that would lose or falsify gradients; `recorded` if the new values have a history. */
+export function checkChange(call: string, target: Tensor, recorded: boolean): void {
   if (overlaps(target)) {
     throw new GradientError(
       `${call}: several elements of the tensor ${format(target.shape)} (strides ${format(target.strides)}) are one place in memory, as after ` +

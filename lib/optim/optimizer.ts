@@ -3,7 +3,7 @@ import { enableGrad, unrecorded } from "../autograd/mode.js";
 import type { KernelName } from "../backend/abi.js";
 import { run } from "../backend/run.js";
 import { ArgumentError, GradientError, StateError } from "../core/errors.js";
-import { checkNumber, checkOptions } from "../core/options.js";
+import { checkInteger, checkNumber, checkOptions } from "../core/options.js";
 import { describe, format, sameShape } from "../core/shape.js";
 import { isDifferentiable, isTensor, type Tensor } from "../core/tensor.js";
 import { contiguous, converted, copied, copyInto, filled } from "../ops/kernel.js";
@@ -37,6 +37,11 @@ export interface OptimizerState {
   /** Options of each group; `params` holds positions. */
   paramGroups: (Record<string, unknown> & { params: number[] })[];
 }
+
+/** What the library's own optimisers remember as numbers; all else are tensors. */
+const counts: ReadonlySet<string> = new Set(["step", "muProduct"]);
+/** What schedules write into groups. */
+const scheduled: ReadonlySet<string> = new Set(["initialLr", "maxLr", "minLr", "maxMomentum", "baseMomentum"]);
 
 /** The library's own optimisers, which keep no gradient from one step to the next. */
 const own = new WeakSet<object>();
@@ -197,51 +202,81 @@ export abstract class Optimizer<O extends GroupOptions = GroupOptions> {
    * @throws {StateError} if groups, or shapes of parameters, differ; nothing is changed then
    */
   loadStateDict(dict: OptimizerState): void {
+    this.prepareLoad(dict)();
+  }
+
+  /** Checks a state to the end; what it returns loads it. @internal */
+  prepareLoad(dict: OptimizerState): () => void {
     const call = `${this.#name}.loadStateDict`;
-    if (typeof dict !== "object" || dict === null || !Array.isArray(dict.paramGroups) || typeof dict.state !== "object")
+    const { state, paramGroups: groups } = Object(dict) as Partial<OptimizerState>;
+    if (!Array.isArray(groups) || typeof state !== "object" || state === null)
       throw new ArgumentError(`${call}: needs { state, paramGroups } as stateDict() gives, got ${describe(dict)}`);
-    const groups = dict.paramGroups;
     if (groups.length !== this.paramGroups.length) {
       throw new StateError(
         `${call}: the state has ${groups.length} parameter groups, but the optimiser ${this.paramGroups.length}`,
       );
     }
     const byPosition = new Map<number, Tensor>();
-    groups.forEach((group, i) => {
-      const own = this.paramGroups[i]!.params;
-      if (!Array.isArray(group.params) || group.params.length !== own.length) {
+    const options = groups.map((given, i) => {
+      const own = this.paramGroups[i]!;
+      const { params: positions, ...rest } = Object(given) as Partial<OptimizerState["paramGroups"][number]>;
+      if (!Array.isArray(positions) || positions.length !== own.params.length) {
+        const came = Array.isArray(positions) ? `${positions.length} parameters` : `${describe(positions)} as params`;
         throw new StateError(
-          `${call}: group ${i} of the state has ${group.params?.length} parameters, but that of the optimiser ${own.length}`,
+          `${call}: group ${i} of the state has ${came}, but that of the optimiser ${own.params.length} parameters`,
         );
       }
-      group.params.forEach((position, j) => {
-        byPosition.set(position, own[j]!);
+      positions.forEach((position, j) => {
+        checkInteger(call, `params[${j}] of group ${i}`, position, 0);
+        if (byPosition.has(position)) throw new StateError(`${call}: the state has position ${position} twice`);
+        byPosition.set(position, own.params[j]!);
       });
-      const merged = { ...this.paramGroups[i]!, ...group };
+      const merged = { ...own, ...rest };
       checkNumber(call, "lr", merged.lr, 0);
       this.check(call, merged);
+      for (const [name, value] of Object.entries(rest)) checkRemembered(call, name, value);
+      return rest;
     });
     const loaded: [Tensor, ParameterState][] = [];
-    for (const [position, remembered] of Object.entries(dict.state)) {
+    for (const [position, remembered] of Object.entries(state)) {
       const p = byPosition.get(Number(position));
       if (p === undefined) throw new StateError(`${call}: the state has no parameter at position ${position}`);
-      const copy: ParameterState = {};
-      for (const [name, value] of Object.entries(remembered)) {
-        if (isTensor(value) && !sameShape(value.shape, p.shape)) {
-          throw new StateError(
-            `${call}: ${name} of parameter ${position} is ${format(value.shape)}, but the parameter is ${format(p.shape)}`,
-          );
-        }
-        copy[name] = isTensor(value) ? unrecorded(() => converted(value, p.dtype)) : value;
-      }
-      loaded.push([p, copy]);
+      loaded.push([p, this.#checkState(call, position, remembered, p)]);
     }
-    groups.forEach((group, i) => {
-      const { params: _, ...options } = group;
-      Object.assign(this.paramGroups[i]!, options);
-    });
-    this.state.clear();
-    for (const [p, remembered] of loaded) this.state.set(p, remembered);
+    return () => {
+      options.forEach((rest, i) => {
+        for (const [name, value] of Object.entries(rest)) setOwn(this.paramGroups[i]!, name, value);
+      });
+      this.state.clear();
+      for (const [p, remembered] of loaded) this.state.set(p, remembered);
+    };
+  }
+
+  /** A copy of what a state remembers of one parameter. */
+  #checkState(call: string, position: string, remembered: unknown, p: Tensor): ParameterState {
+    const wrong = (what: string): never => {
+      throw new StateError(`${call}: ${what}`);
+    };
+    if (typeof remembered !== "object" || remembered === null)
+      wrong(`the state of parameter ${position} must be an object, got ${describe(remembered)}`);
+    const copy: ParameterState = {};
+    for (const [name, value] of Object.entries(remembered as ParameterState)) {
+      const of = `${name} of parameter ${position}`;
+      if (name === "__proto__") wrong(`${of} is no name of a state`);
+      // Of the library's own optimisers it is known which are which.
+      const counted = counts.has(name);
+      if (own.has(this.constructor) && counted !== !isTensor(value))
+        wrong(`${of} must be a ${counted ? "number" : "tensor"}, got ${describe(value)}`);
+      if (isTensor(value)) {
+        if (!sameShape(value.shape, p.shape))
+          wrong(`${of} is ${format(value.shape)}, but the parameter is ${format(p.shape)}`);
+        copy[name] = unrecorded(() => converted(value, p.dtype));
+      } else {
+        if (name === "step") checkInteger(call, of, value, 0, 2 ** 40 - 1);
+        copy[name] = checkNumber(call, of, value);
+      }
+    }
+    return copy;
   }
 
   /** The optimiser and the options of its groups. */
@@ -258,6 +293,18 @@ export abstract class Optimizer<O extends GroupOptions = GroupOptions> {
 /** Options without those that are undefined, so that they do not hide defaults. */
 function definedOnly<O extends object>(options: O): O {
   return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined)) as O;
+}
+
+/** Refuses an entry of a group that nobody could have saved: options are checked by the optimiser, others must be plain. */
+function checkRemembered(call: string, name: string, value: unknown): void {
+  if (scheduled.has(name)) checkNumber(call, name, value);
+  if (name === "__proto__" || typeof value === "function" || isTensor(value))
+    throw new StateError(`${call}: a group cannot remember ${describe(value)} as ${JSON.stringify(name)}`);
+}
+
+/** Defines a property of the object itself, whatever its name. */
+function setOwn(object: object, name: string, value: unknown): void {
+  Object.defineProperty(object, name, { value, writable: true, enumerable: true, configurable: true });
 }
 
 function asGroups<O extends GroupOptions>(call: string, given: GivenParameters<O>): GivenGroup<O>[] {

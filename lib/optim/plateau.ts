@@ -3,6 +3,7 @@ import { checkChoice, checkInteger, checkNumber, checkOptions } from "../core/op
 import { describe } from "../core/shape.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import { Optimizer } from "./optimizer.js";
+import { prepareFields } from "./restore.js";
 import type { AnyOptimizer, ScheduleState } from "./schedule.js";
 
 export interface PlateauOptions {
@@ -114,11 +115,11 @@ export class ReduceLROnPlateau {
   }
 
   loadStateDict(state: ScheduleState): void {
-    if (typeof state !== "object" || state === null)
-      throw new ArgumentError(`ReduceLROnPlateau.loadStateDict: needs an object, got ${describe(state)}`);
-    for (const name of Object.keys(this)) {
-      if (name !== "optimizer" && Object.hasOwn(state, name))
-        (this as unknown as Record<string, unknown>)[name] = structuredClone(state[name]);
-    }
+    this.prepareLoad(state)();
+  }
+
+  /** Checks a state to the end; what it returns loads it. @internal */
+  prepareLoad(state: ScheduleState): () => void {
+    return prepareFields("ReduceLROnPlateau.loadStateDict", this, state);
   }
 }

@@ -1,5 +1,6 @@
 import { ArgumentError } from "../core/errors.js";
 import { describe } from "../core/shape.js";
+import { holdsFunctions, prepareFields, restored } from "./restore.js";
 import { Optimizer } from "./optimizer.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: schedules take any optimiser
@@ -83,17 +84,19 @@ export abstract class LRScheduler {
 
   /** Goes on from where `stateDict()` was taken. Load the optimiser's state too: it holds the rates. */
   loadStateDict(state: ScheduleState): void {
-    if (typeof state !== "object" || state === null)
-      throw new ArgumentError(`${this.constructor.name}.loadStateDict: needs an object, got ${describe(state)}`);
-    for (const name of Object.keys(this)) {
-      if (name !== "optimizer" && Object.hasOwn(state, name)) {
-        (this as Record<string, unknown>)[name] = structuredClone(state[name]);
-      }
-    }
-    if (Array.isArray(state.lastLr)) this.#lastLr = [...(state.lastLr as number[])];
+    this.prepareLoad(state)();
   }
-}
 
-function holdsFunctions(value: unknown): boolean {
-  return typeof value === "function" || (Array.isArray(value) && value.some((v) => typeof v === "function"));
+  /** Checks a state to the end; what it returns loads it. @internal */
+  prepareLoad(state: ScheduleState): () => void {
+    const call = `${this.constructor.name}.loadStateDict`;
+    const commit = prepareFields(call, this, state);
+    const rates = Object.hasOwn(state, "lastLr")
+      ? (restored(`${call}: lastLr`, this.#lastLr, state.lastLr) as number[])
+      : this.#lastLr;
+    return () => {
+      commit();
+      this.#lastLr = rates;
+    };
+  }
 }

@@ -1,4 +1,4 @@
-import { ArgumentError } from "../core/errors.js";
+import { ArgumentError, StateError } from "../core/errors.js";
 import { checkInteger, checkNumber, checkOptions } from "../core/options.js";
 import { describe } from "../core/shape.js";
 import { type AnyOptimizer, LRScheduler } from "./schedule.js";
@@ -340,13 +340,24 @@ export class SequentialLR extends LRScheduler {
     return { ...super.stateDict(), schedules: this.#schedules.map((schedule) => schedule.stateDict()) };
   }
 
-  override loadStateDict(state: Record<string, unknown>): void {
-    super.loadStateDict(state);
-    const given = state.schedules;
-    if (!Array.isArray(given) || given.length !== this.#schedules.length)
-      throw new ArgumentError(`SequentialLR.loadStateDict: needs the states of ${this.#schedules.length} schedules`);
-    this.#schedules.forEach((schedule, i) => {
-      schedule.loadStateDict(given[i] as Record<string, unknown>);
-    });
+  /** @internal */
+  override prepareLoad(state: Record<string, unknown>): () => void {
+    const commit = super.prepareLoad(state);
+    const { milestones, schedules: given } = state;
+    const count = this.#schedules.length;
+    if (!Array.isArray(given) || given.length !== count)
+      throw new StateError(
+        `SequentialLR.loadStateDict: needs the states of ${count} schedules, got ${describe(given)}`,
+      );
+    if (Array.isArray(milestones) && milestones.length !== count - 1) {
+      throw new StateError(
+        `SequentialLR.loadStateDict: ${count} schedules need ${count - 1} milestones, got ${milestones.length}`,
+      );
+    }
+    const parts = this.#schedules.map((schedule, i) => schedule.prepareLoad(given[i] as Record<string, unknown>));
+    return () => {
+      commit();
+      for (const part of parts) part();
+    };
   }
 }
