@@ -93,7 +93,10 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
   if (wide_depthwise(correlation))
     return asks ? int64_t(kOk) : FewChannels<T>(named(runtime, "few channels"), correlation).execute();
   if (depthwise_fits(s)) return asks ? int64_t(kOk) : Depthwise<T>(s, named(runtime, "depthwise")).forward(operands);
-  if (PointwiseStrided<T>::fits(s)) return PointwiseStrided<T>(s, runtime).gathered(conv<T>, operands, 5);
+  if (PointwiseStrided<T>::fits(s)) {
+    const PointwiseStrided<T> strided(s, runtime);
+    return strided.large() ? strided.forward(operands, "pointwise") : strided.gathered(conv<T>, operands, 5);
+  }
   if constexpr (sizeof(T) == 4) {
     const int tile = winograd_tile(s, runtime.precision, s.out);
     if (tile == 4) return Winograd<4>(named(runtime, "winograd 4x4"), correlation).run();
@@ -139,7 +142,11 @@ int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const*
   if (unit_stride && wide_depthwise(correlation))
     return FewChannels<T>(named(runtime, "few channels"), correlation).execute();
   if (depthwise_fits(s)) return Depthwise<T>(s, named(runtime, "depthwise")).input_grad(operands);
-  if (PointwiseStrided<T>::fits(s)) return PointwiseStrided<T>(s, runtime).spread_out(conv_input_grad<T>, operands);
+  if (PointwiseStrided<T>::fits(s)) {
+    const PointwiseStrided<T> strided(s, runtime);
+    return strided.large() ? strided.input_grad(operands, "pointwise")
+                           : strided.spread_out(conv_input_grad<T>, operands);
+  }
   if constexpr (sizeof(T) == 4) {
     const int tile = winograd_tile(s, runtime.precision, s.in);
     if (tile == 4) return Winograd<4>(named(runtime, "winograd 4x4"), correlation).run();

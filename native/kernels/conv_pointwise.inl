@@ -13,8 +13,10 @@ bool pointwise_fits(const Correlation<T>& conv) {
   return conv.pointwise() && conv.pixels() >= 16;
 }
 
+// `read` and `written`: the planes that the pixels are taken from, or that they are spread over.
 template <class T>
-int64_t pointwise_run(const Correlation<T>& conv, const Runtime& runtime) {
+int64_t pointwise_run(const Correlation<T>& conv, const Runtime& runtime, const StridedPixels<T>* read = nullptr,
+                      const StridedPixels<T>* written = nullptr) {
   const int64_t pixels = conv.pixels();
   Product<T> p = {};
   p.batch = conv.groups;
@@ -26,14 +28,16 @@ int64_t pointwise_run(const Correlation<T>& conv, const Runtime& runtime) {
   p.a_term = conv.w_in;
   p.a_batch = conv.w_group;
   p.b = conv.x;
-  p.b_term = pixels;
-  p.b_batch = conv.in_channels * pixels;
+  p.b_term = read ? read->plane() : pixels;
+  p.b_batch = conv.in_channels * p.b_term;
   p.c = conv.y;
-  p.c_row = pixels;
-  p.c_batch = conv.out_channels * pixels;
+  p.c_row = written ? written->plane() : pixels;
+  p.c_batch = conv.out_channels * p.c_row;
   p.image = pixels;
-  p.b_jump = conv.x_image();
-  p.c_jump = conv.y_image();
+  p.b_jump = conv.groups * p.b_batch;
+  p.c_jump = conv.groups * p.c_batch;
+  p.b_pixels = read;
+  p.c_pixels = written;
   p.row_bias = conv.bias;
   p.bias_batch = conv.out_channels;
   p.residual = conv.residual;

@@ -1,7 +1,9 @@
-// Convolution with one tap and a stride: the pixels that it reads are gathered into a dense copy once, and the rest is
-// the convolution of stride 1, whose vectors are then contiguous. Its input gradient is computed into a dense copy and
-// spread from there, so that every line of dx is written once, the zeros between (three quarters) included.
+// Convolution with one tap and a stride. Forward and input gradient are products whose columns are gathered from the
+// pixels that count, or spread over dx with the zeros between them, chunk by chunk while they are in the cache. For
+// what is too small for that, and for the weight gradient, the pixels are gathered into a dense copy once, or spread
+// from one, and the rest is the convolution of stride 1.
 #pragma once
+#include "conv_pointwise.inl"
 #include "kept.inl"
 #include "parallel.inl"
 #include "transpose.inl"
@@ -33,6 +35,20 @@ struct PointwiseStrided {
     }
     return strided && inside && s.batch > 0 && s.in_channels > 0 && s.out_channels > 0;
   }
+
+  int64_t forward(void* const* operands, const char* name) const {
+    if (asks_only(runtime)) return kOk;
+    *runtime.algorithm = name;
+    const StridedPixels<T> pixels(s);
+    return pointwise_run<T>(forward_correlation<T>(dense, operands), runtime, &pixels);
+  }
+  int64_t input_grad(void* const* operands, const char* name) const {
+    *runtime.algorithm = name;
+    const StridedPixels<T> pixels(s);
+    const int64_t no_phase[kSpatial] = {};
+    return pointwise_run<T>(input_grad_correlation<T>(dense, operands, no_phase), runtime, nullptr, &pixels);
+  }
+  bool large() const { return volume(s.out) >= 16; }
 
   using Kernel = int64_t (*)(const ConvSizes&, const Runtime&, void* const*);
   // The forward pass and the weight gradient: operand 0 is x.

@@ -105,7 +105,7 @@ struct ProductTask {
 
   // The tile's panel of b can be read where it lies.
   bool regular(int64_t tile) const {
-    return !tasks.a_as_it_lies && !p.trans_b && columns[tile].whole && columns[tile].count == kColumns;
+    return !tasks.a_as_it_lies && !p.trans_b && !p.b_pixels && columns[tile].whole && columns[tile].count == kColumns;
   }
 
   void run() {
@@ -127,7 +127,7 @@ struct ProductTask {
       Ahead<T> ahead;
       prefetch.share(ahead);
       Tiles<T>::template find_rows<kRows>(rows, at.count <= Simd<T>::lanes)(
-          depth, a, p.a_row, b + (tile - chunk) * kColumns * depth, ahead, end_of(tile, block, row, sum));
+          depth, a, p.a_row, b + (tile - chunk) * kColumns * depth, ahead, end_of(tile, block, row, sum, kColumns));
       if (block == blocks.parts - 1) finish(at, row, rows, sum);
     }
   }
@@ -157,10 +157,13 @@ struct ProductTask {
     if (!tasks.packed_b)
       for (int64_t block = group; block < group_end; block++) {
         const int64_t k0 = blocks.start(block), depth = blocks.size(block);
-        for (int64_t tile = chunk; tile < chunk_end; tile++)
-          if (!regular(tile))
-            pack_b_tiles<T>(p, columns + tile, first_tile + tile, 1, k0, depth,
+        for (int64_t tile = chunk, count; tile < chunk_end; tile += count) {
+          for (count = 0; tile + count < chunk_end && !regular(tile + count);) count++;
+          if (count > 0)
+            pack_b_tiles<T>(p, columns + tile, first_tile + tile, count, k0, depth,
                             own_b + (k0 - group_k) * width + (tile - chunk) * kColumns * depth);
+          count = larger(1, count);
+        }
       }
     Prefetch<T> prefetch =
         after(chunk_end, group_end, (panel_to - panel_from) * (group_end - group) * (chunk_end - chunk));
@@ -205,8 +208,8 @@ struct ProductTask {
         Ahead<T> ahead;
         ahead.step = next ? ceil_div(kAheadTerms<T> * share, larger(1, depth)) : 0;
         for (int64_t tile = chunk; tile < chunk_end; tile++) {
-          T* const sum = sums + (tile - chunk) * rows * kColumns;
-          const TileEnd<T> end = end_of(tile, block, row, sum);
+          T* const sum = sums + (tile - chunk) * (p.c_pixels ? 1 : rows) * kColumns;
+          const TileEnd<T> end = end_of(tile, block, row, sum, p.c_pixels ? width : kColumns);
           ahead.line = next ? next + (tile - chunk) * share : nullptr;
           prefetch.share(ahead);
           T* const own = own_b + (k0 - group_k) * width + (tile - chunk) * kColumns * depth;
@@ -226,15 +229,16 @@ struct ProductTask {
           }
           if (block == blocks.parts - 1) finish(at, row, rows, sum);
         }
+        if (p.c_pixels && block == blocks.parts - 1) spread(chunk, chunk_end, row, rows, sums);
       }
     }
   }
 
   // Where the tile's sums go after this block.
-  XCORR_MEMBER TileEnd<T> end_of(int64_t tile, int64_t block, int64_t row, T* sum) const {
+  XCORR_MEMBER TileEnd<T> end_of(int64_t tile, int64_t block, int64_t row, T* sum, int64_t stride) const {
     const TileColumns& at = columns[tile];
-    TileEnd<T> end = {sum, kColumns, panel_width<T>(at.count), block > 0 ? sum : nullptr, kColumns};
-    if (block < blocks.parts - 1 || !at.whole || p.turned) return end;
+    TileEnd<T> end = {sum, stride, panel_width<T>(at.count), block > 0 ? sum : nullptr, stride};
+    if (block < blocks.parts - 1 || !at.whole || p.turned || p.c_pixels) return end;
     end.c = p.c + row * p.c_row + at.image * p.c_jump + at.rest;
     end.c_stride = p.c_row;
     end.columns = at.count;
@@ -253,12 +257,24 @@ struct ProductTask {
   // The places of a finished tile's sums, if they are not those of its rows.
   void finish(const TileColumns& at, int64_t row, int64_t rows, const T* sum) const {
     if (p.turned) return finish_turned(at, row, rows, sum);
-    if (at.whole) return;
+    if (at.whole || p.c_pixels) return;
     at.each(p.image, [&](int64_t j, int64_t n, int64_t rest, int64_t length) {
       T* const c = p.c + row * p.c_row + n * p.c_jump + rest;
       finish_tile<T>(sum + j, kColumns, rows,
                      {c, p.c_row, length, nullptr, 0, p.row_bias ? p.row_bias + row : nullptr, nullptr,
                       p.residual ? p.residual + (c - p.c) : nullptr, p.activation});
+    });
+  }
+  // The sums of a panel's tiles, which lie side by side, to their pixels.
+  void spread(int64_t chunk, int64_t chunk_end, int64_t row, int64_t rows, const T* sums) const {
+    const int64_t width = (chunk_end - chunk) * kColumns, first = (first_tile + chunk) * kColumns;
+    TileColumns all = columns[chunk];
+    all.count = smaller(width, p.n - first);
+    all.each(p.image, [&](int64_t j, int64_t n, int64_t rest, int64_t length) {
+      const auto at = p.c_pixels->row_of(rest);
+      for (int64_t m = row; m < row + rows; m++)
+        p.c_pixels->spread(sums + (m - row) * width + j, at, length, p.row_bias ? p.row_bias[m] : T(0),
+                           p.c + m * p.c_row + n * p.c_jump);
     });
   }
   void finish_turned(const TileColumns& at, int64_t row, int64_t rows, const T* sum) const {
@@ -336,7 +352,7 @@ int64_t run_product(const Product<T>& p, const Runtime& runtime) {
   const int64_t b_bytes = tiles * kTileColumns<T> * p.k * int64_t(sizeof(T));
   // Packing a for all is worth it if more than one task or chunk reads it; else a chunk is all that a task has.
   const bool pack_a = (p.batch == 1 || p.a_batch == 0) && p.batch * p.n > columns && a_bytes <= kMostPacked;
-  tasks.a_as_it_lies = !pack_a && p.a_term == 1 && (p.turned || p.m * p.k > kNear);
+  tasks.a_as_it_lies = !pack_a && p.a_term == 1 && !p.c_pixels && (p.turned || p.m * p.k > kNear);
   tasks.chunk_tiles = larger(1, (pack_a ? columns : larger(columns, 512)) / kTileColumns<T>);
   const bool pack_b = (p.batch == 1 || p.b_batch == 0) && p.batch * tasks.row_parts.parts > 1 &&
                       b_bytes <= kMostPacked &&

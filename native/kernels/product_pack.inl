@@ -1,6 +1,6 @@
 // The operands of a blocked product, and how they are packed into panels for the register tiles.
 #pragma once
-#include "transpose.inl"
+#include "strided_pixels.inl"
 
 namespace xcorr {
 namespace {
@@ -20,6 +20,7 @@ struct Product {
   const T *row_bias, *column_bias, *residual;  // the residual lies like c, and may be c itself
   int64_t bias_batch;                          // of the row bias
   int64_t activation;
+  const StridedPixels<T>*b_pixels, *c_pixels;  // null, or an image's columns are these pixels of b's or c's planes
 };
 
 // Panels [first, first + count) of a's rows and terms [k0, k0 + depth), a panel as [depth][rows] at to + its first row
@@ -84,9 +85,35 @@ struct TileColumns {
 // beyond the last column. Row by row through all tiles, because short pieces of many rows would be read at a fraction
 // of the speed.
 template <class T>
+void pack_strided_tiles(const Product<T>& p, const TileColumns* columns, int64_t tiles, int64_t k0, int64_t depth,
+                        T* to) {
+  constexpr int64_t kColumns = kTileColumns<T>, kLanes = Simd<T>::lanes, kMost = PixelGather<T>::kMost;
+  constexpr int64_t kTogether = 4;  // channels, so that nothing is read just after it was written
+  alignas(64) T lines[kTogether][kMost + kLanes];
+  for (int64_t first = 0, several; first < tiles; first += several) {
+    several = smaller(kMost / kColumns, tiles - first);
+    PixelGather<T> pixels(*p.b_pixels);
+    for (int64_t tile = first; tile < first + several; tile++)
+      columns[tile].each(p.image, [&](int64_t, int64_t n, int64_t rest, int64_t length) {
+        pixels.add(*p.b_pixels, rest, length, n * p.b_jump);
+      });
+    for (int64_t k = 0; k < depth; k += kTogether) {
+      const int64_t together = smaller(kTogether, depth - k);
+      for (int64_t i = 0; i < together; i++) pixels.gather(p.b + (k0 + k + i) * p.b_term, lines[i]);
+      for (int64_t i = 0; i < together; i++)
+        for (int64_t tile = first; tile < first + several; tile++) {
+          const int64_t width = panel_width<T>(columns[tile].count);
+          T* const out = to + tile * kColumns * depth + (k + i) * width;
+          copy_rows<T>(lines[i] + (tile - first) * kColumns, 0, 1, columns[tile].count, out, 0, width);
+        }
+    }
+  }
+}
+template <class T>
 void pack_b_tiles(const Product<T>& p, const TileColumns* columns, int64_t first_tile, int64_t tiles, int64_t k0,
                   int64_t depth, T* to) {
   constexpr int64_t kColumns = kTileColumns<T>, kLanes = Simd<T>::lanes;
+  if (p.b_pixels) return pack_strided_tiles(p, columns, tiles, k0, depth, to);
   if (p.trans_b) {
     for (int64_t tile = 0; tile < tiles; tile++, to += kColumns * depth) {
       const int64_t width = panel_width<T>(columns[tile].count);
