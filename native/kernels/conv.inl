@@ -2,14 +2,18 @@
 //
 // The list, in order; the first whose condition holds is taken. Conditions read the shape and the precision mode, never
 // the number of threads or the instruction set, so that all of them give the same bits. C and K: channels of a group.
+// Winograd's results that are not finite are computed again by what follows it in the list.
 //   conv, conv_input_grad
 //     1. depthwise_rows.inl: C = 1 (K = 1 of the input gradient), 3x3 or 5x5, stride 1 or 2, rows of 7 outputs or more
 //        (5x5: 10, with stride 2 14); the input gradient with stride 1. depthwise_rows_input_grad.inl: with stride 2.
 //     2. depthwise.inl: C = K = 1, 8 planes or more, strides up to 4. Before it conv_few_channels.inl for rows of
 //        outputs that fill 16 lanes (24, 28, 32, 56, ...).
 //     3. conv_pointwise_strided.inl: one tap, any stride, no padding; goes on with the list at stride 1.
+//        conv_input_grad_columns.inl, input gradients alone: more than one tap, C * taps >= 256, K >= 64, at most 128
+//        pixels of dy; 64 where one of the next two holds too.
 //     4. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more.
-//     5. winograd.inl, F(2x2): the same, default or tight precision, 32 of its smaller tiles or more.
+//     5. winograd.inl, F(2x2): the same, default or tight precision, 32 of its smaller tiles or more; 16 if
+//        C*K >= 32768.
 //     6. winograd_strided.inl: 3x3, stride 2, float32, default or tight precision, C and K >= 8, 32 tiles of 2x2 or
 //        more; the input gradient with padding 1.
 //     7. conv_input_grad_few_channels.inl: input gradients alone; stride 2, C * phases of the stride from 4 to 16,
@@ -22,7 +26,7 @@
 //   conv_weight_grad
 //     1. depthwise.inl: as above.
 //     2. conv_pointwise_strided.inl: as above.
-//     3. winograd_weight_grad.inl, F(3x3, 4x4), then F(3x3, 2x2): as above, C and K >= 16.
+//     3. winograd_weight_grad.inl, F(3x3, 4x4), then F(3x3, 2x2): as above, C and K >= 16, 16 of the smaller tiles.
 //     4. winograd_strided_weight_grad.inl: as winograd_strided.inl, and at most an eighth of the tiles' outputs beside
 //        the image.
 //     5. conv_weight_grad_rows.inl: up to 2560 weights and rows of outputs that fill 16 lanes, strides up to 4; shorter
@@ -35,6 +39,7 @@
 #include "conv_direct.inl"
 #include "conv_few_channels.inl"
 #include "conv_image_lanes.inl"
+#include "conv_input_grad_columns.inl"
 #include "conv_input_grad_few_channels.inl"
 #include "conv_pointwise.inl"
 #include "conv_pointwise_weight_grad.inl"
@@ -58,12 +63,19 @@ XCORR_INLINE const Runtime& named(const Runtime& runtime, const char* algorithm)
   return runtime;
 }
 
-// Size of Winograd's tiles of outputs, 0 for none; out is the size of what is written.
-XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t* out) {
+// Size of Winograd's tiles of outputs, 0 for none; out is the size of what is written, `few` the number of small tiles
+// that are enough.
+XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t* out, int64_t few) {
   const int64_t c = s.in_channels / s.groups, k = s.out_channels / s.groups;
   if (!winograd_fits(s) || c * k < 6 * (c + k)) return 0;
   if (precision >= kDefault && s.batch * ceil_div(out[1], 4) * ceil_div(out[2], 4) >= 32) return 4;
-  return precision >= kTight && s.batch * ceil_div(out[1], 2) * ceil_div(out[2], 2) >= 32 ? 2 : 0;
+  return precision >= kTight && s.batch * ceil_div(out[1], 2) * ceil_div(out[2], 2) >= few ? 2 : 0;
+}
+
+// Forward and input gradient: where there are many weights, transforming them for 16 tiles is less work than packing.
+XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t* out) {
+  const int64_t c = s.in_channels / s.groups, k = s.out_channels / s.groups;
+  return winograd_tile(s, precision, out, c * k >= 32768 ? 16 : 32);
 }
 
 XCORR_INLINE bool strided_winograd(const ConvSizes& s, int precision, bool input_grad) {
@@ -99,10 +111,14 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
   }
   if constexpr (sizeof(T) == 4) {
     const int tile = winograd_tile(s, runtime.precision, s.out);
-    if (tile == 4) return Winograd<4>(named(runtime, "winograd 4x4"), correlation).run();
-    if (tile == 2) return Winograd<2>(named(runtime, "winograd 2x2"), correlation).run();
-    if (strided_winograd(s, runtime.precision, false))
-      return StridedWinograd<false>(named(runtime, "winograd stride 2"), correlation).execute();
+    int64_t status = kNotFinite;
+    if (tile == 4)
+      status = Winograd<4>(named(runtime, "winograd 4x4"), correlation).run();
+    else if (tile == 2)
+      status = Winograd<2>(named(runtime, "winograd 2x2"), correlation).run();
+    else if (strided_winograd(s, runtime.precision, false))
+      status = StridedWinograd<false>(named(runtime, "winograd stride 2"), correlation).execute();
+    if (status != kNotFinite) return status;
   }
   if (image_lanes_fit(correlation))
     return asks ? int64_t(kOk) : ImageLanes<T>(named(runtime, "image lanes"), correlation).execute();
@@ -147,12 +163,18 @@ int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const*
     return strided.large() ? strided.input_grad(operands, "pointwise")
                            : strided.spread_out(conv_input_grad<T>, operands);
   }
+  const int tile = sizeof(T) == 4 ? winograd_tile(s, runtime.precision, s.in) : 0;
+  if (input_grad_columns_fit(s, tile > 0 ? 64 : 128))
+    return InputGradColumns<T>(s, named(runtime, "columns")).execute(operands);
   if constexpr (sizeof(T) == 4) {
-    const int tile = winograd_tile(s, runtime.precision, s.in);
-    if (tile == 4) return Winograd<4>(named(runtime, "winograd 4x4"), correlation).run();
-    if (tile == 2) return Winograd<2>(named(runtime, "winograd 2x2"), correlation).run();
-    if (strided_winograd(s, runtime.precision, true))
-      return StridedWinograd<true>(named(runtime, "winograd stride 2"), correlation).execute();
+    int64_t status = kNotFinite;
+    if (tile == 4)
+      status = Winograd<4>(named(runtime, "winograd 4x4"), correlation).run();
+    else if (tile == 2)
+      status = Winograd<2>(named(runtime, "winograd 2x2"), correlation).run();
+    else if (strided_winograd(s, runtime.precision, true))
+      status = StridedWinograd<true>(named(runtime, "winograd stride 2"), correlation).execute();
+    if (status != kNotFinite) return status;
   }
   if (unit_stride && image_lanes_fit(correlation))
     return ImageLanes<T>(named(runtime, "image lanes"), correlation).execute();
@@ -187,13 +209,16 @@ int64_t conv_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const
     return Depthwise<T>(s, named(runtime, "depthwise")).weight_grad(operands);
   if (PointwiseStrided<T>::fits(s)) return PointwiseStrided<T>(s, runtime).gathered(conv_weight_grad<T>, operands, 4);
   if constexpr (sizeof(T) == 4) {
-    if (s.in_channels >= 16 * s.groups && s.out_channels >= 16 * s.groups && conv_y(s).high > 0) {
-      const int tile = winograd_tile(s, runtime.precision, s.out);
-      if (tile == 4) return WinogradWeightGrad<4>(s, named(runtime, "winograd 4x4"), operands).run();
-      if (tile == 2) return WinogradWeightGrad<2>(s, named(runtime, "winograd 2x2"), operands).run();
-    }
-    if (strided_winograd(s, runtime.precision, false) && whole_strided_tiles(s))
-      return StridedWinogradWeightGrad(s, named(runtime, "winograd stride 2"), operands).execute();
+    const bool many = s.in_channels >= 16 * s.groups && s.out_channels >= 16 * s.groups && conv_y(s).high > 0;
+    const int tile = many ? winograd_tile(s, runtime.precision, s.out, 16) : 0;
+    int64_t status = kNotFinite;
+    if (tile == 4)
+      status = WinogradWeightGrad<4>(s, named(runtime, "winograd 4x4"), operands).run();
+    else if (tile == 2)
+      status = WinogradWeightGrad<2>(s, named(runtime, "winograd 2x2"), operands).run();
+    else if (strided_winograd(s, runtime.precision, false) && whole_strided_tiles(s))
+      status = StridedWinogradWeightGrad(s, named(runtime, "winograd stride 2"), operands).execute();
+    if (status != kNotFinite) return status;
   }
   if (rows_weight_grad_fit(s)) return RowsWeightGrad<T>(s, named(runtime, "rows"), operands).execute();
   if (pointwise_weight_grad_fits(s)) return PointwiseWeightGrad<T>(s, named(runtime, "pointwise"), operands).execute();

@@ -44,6 +44,22 @@ XCORR_INLINE Axis input_grad_axis(const ConvSizes& s, int d, int64_t phase) {
   return axis;
 }
 
+// What an algorithm that adds neighbouring values before it multiplies returns if one of its results is not finite: an
+// infinity, or a sum beyond the largest float, has become NaN in its neighbours. The rest of the list then computes
+// everything again.
+constexpr int64_t kNotFinite = -2;
+
+// Remembers in `check`, 0 at first, whether a value was infinite or NaN: it becomes NaN. One fma a value; a plain sum
+// might overflow, on one target and not on another.
+template <class V>
+XCORR_INLINE void remember(V& check, V value) {
+  check = fma(value, set1(0.0f), check);
+}
+template <class V>
+XCORR_INLINE bool all_finite(V check) {
+  return !any(check != check);
+}
+
 template <class T>
 struct Correlation {
   int64_t batch, groups, in_channels, out_channels;  // channels of one group, of what is read and what is written

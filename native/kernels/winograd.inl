@@ -9,6 +9,8 @@
 // all transformed weights (36 floats for 9) would be the largest traffic; unless they are kept from an earlier call.
 // Few channels: a task carries 32 tiles through all steps, V stays in the second-level cache. Else every step is run
 // for up to 256 tiles by all threads, the gemms point by point. The numbers are the same.
+//
+// Outputs that are not finite are not trusted (kNotFinite in conv_plan.inl).
 #pragma once
 #include "conv_plan.inl"
 #include "gemm.inl"
@@ -144,7 +146,7 @@ struct Winograd {
   Split depth;           // blocks of the reduction over channels
   int64_t point_stride;  // of the transformed weights: one group's, padded so that points do not share cache sets
   float *u, *v, *m;
-  bool failed = false;
+  bool failed = false, not_finite = false;
 
   Winograd(const Runtime& runtime_, const Correlation<float>& conv_) : runtime(runtime_), conv(conv_) {
     const Axis &h = conv.axis[1], &w = conv.axis[2];
@@ -166,6 +168,7 @@ struct Winograd {
     alignas(64) int32_t origin[kColumns];  // from the first image's first channel
     alignas(64) int32_t row_inside[kPoints][kColumns], column_inside[kPoints][kColumns];  // -1 or 0
     int64_t image;
+    int vectors;  // with tiles
     int runs[kVectors];
     TileRun run[kVectors][kLanes];
   };
@@ -174,6 +177,7 @@ struct Winograd {
     const Axis &h = conv.axis[1], &w = conv.axis[2];
     const int64_t an_image = tiles_h * tiles_w, first = panel * kColumns;
     p.image = first / an_image;
+    p.vectors = int(ceil_div(smaller(kColumns, tiles - first), kLanes));
     alignas(64) int32_t top[kColumns], left[kColumns];
     int64_t n = 0, ty = first % an_image / tiles_w, tx = first % tiles_w;
     for (int i = 0; i < kColumns; i++) {
@@ -250,7 +254,7 @@ struct Winograd {
   // V of one channel of one panel; points lie `stride` apart.
   [[gnu::always_inline]] static inline void transform_input(const Panel& p, const float* x, int64_t width, float* to,
                                                             int64_t stride) {
-    for (int v = 0; v < kVectors; v++, to += kLanes) {
+    for (int v = 0; v < p.vectors; v++, to += kLanes) {
       const I origin = load(p.origin + v * kLanes);
       V half[kPoints][kPoints];
 #pragma GCC unroll 6
@@ -279,12 +283,12 @@ struct Winograd {
   }
 
   // The outputs of one channel: m holds the points' sums, `stride` apart.
-  void transform_output(const Panel& p, int64_t channel, const float* from, int64_t stride) const {
+  void transform_output(const Panel& p, int64_t channel, const float* from, int64_t stride, V& check) const {
     const int64_t width = conv.axis[2].size;
     float* const y = conv.y + p.image * conv.y_image() + channel * conv.y_plane();
     const float* const residual = conv.residual ? conv.residual + (y - conv.y) : nullptr;
     const V bias = set1(conv.bias ? conv.bias[channel] : 0.0f);
-    for (int v = 0; v < kVectors; v++, from += kLanes) {
+    for (int v = 0; v < p.vectors; v++, from += kLanes) {
       V half[kTile][kPoints];
 #pragma GCC unroll 6
       for (int j = 0; j < kPoints; j++) {
@@ -300,6 +304,8 @@ struct Winograd {
       for (int i = 0; i < kTile; i++) {
         V out[kTile];
         Transform<kTile>::output(half[i], out);
+#pragma GCC unroll 4
+        for (int j = 0; j < kTile; j++) remember(check, out[j]);
         transpose_blocks<kLanes, kTile>(out);
 #pragma GCC unroll 4
         for (int j = 0; j < kTile; j++) store(pixels[i] + j * kLanes, out[j] + bias);
@@ -324,14 +330,18 @@ struct Winograd {
       }
     }
   }
+  void note(V check) {
+    if (!all_finite(check)) __atomic_store_n(&not_finite, true, __ATOMIC_RELAXED);
+  }
+  int64_t status() const { return failed ? int64_t(kOutOfMemory) : not_finite ? kNotFinite : int64_t(kOk); }
 
-  // m[rows][columns] of one point: `weights` its [channel][rows] of a panel, `vs` its [channel][columns].
-  void multiply(const float* weights, int64_t panel, const float* vs, float* to) const {
-    const int64_t count = rows.size(panel);
+  // m[rows][columns] of one point: `weights` its [channel][rows] of a panel, `vs` its [channel][columns] of tiles p.
+  void multiply(const float* weights, int64_t panel, const Panel& p, const float* vs, float* to) const {
+    const int64_t count = rows.size(panel), columns = p.vectors * kLanes;
     for (int64_t block = 0; block < depth.parts; block++) {
       const int64_t c = depth.start(block);
-      find_packed_tile<float>(count, kColumns)(depth.size(block), weights + c * count, vs + c * kColumns, kColumns,
-                                               {to, kColumns, kColumns, block > 0 ? to : nullptr, kColumns});
+      find_packed_tile<float>(count, columns)(depth.size(block), weights + c * count, vs + c * kColumns, kColumns,
+                                              {to, kColumns, columns, block > 0 ? to : nullptr, kColumns});
     }
   }
 
@@ -350,6 +360,7 @@ struct Winograd {
     }
     float* const sums = own + kGroup * v_panel;
     Panel panel[kGroup];
+    V check = set1(0.0f);
     for (int64_t i = 0; i < count; i++) {
       locate(first + i, panel[i]);
       transform_inputs(panel[i], group, 0, conv.in_channels, own + i * v_panel, v_point);
@@ -357,11 +368,13 @@ struct Winograd {
     for (int64_t k = 0; k < rows.parts; k++)
       for (int64_t i = 0; i < count; i++) {
         for (int64_t point = 0; point < kPoints * kPoints; point++)
-          multiply(shared_u(group, k) + point * point_stride, k, own + i * v_panel + point * v_point,
+          multiply(shared_u(group, k) + point * point_stride, k, panel[i], own + i * v_panel + point * v_point,
                    sums + point * m_point);
         for (int64_t row = 0; row < rows.size(k); row++)
-          transform_output(panel[i], group * conv.out_channels + rows.start(k) + row, sums + row * kColumns, m_point);
+          transform_output(panel[i], group * conv.out_channels + rows.start(k) + row, sums + row * kColumns, m_point,
+                           check);
       }
+    note(check);
   }
 
   // Weights of a panel, its gemms and its outputs, while V of all tiles is shared.
@@ -375,13 +388,16 @@ struct Winograd {
     }
     float* const sums = own + kSquare * u_point;
     transform_weights(group, k, 0, conv.in_channels, own, u_point);
+    V check = set1(0.0f);
     for (int64_t at = 0; at < panels; at++) {
       for (int64_t point = 0; point < kSquare; point++)
-        multiply(own + point * u_point, k, v + point * v_point + at * conv.in_channels * kColumns,
+        multiply(own + point * u_point, k, panel[at], v + point * v_point + at * conv.in_channels * kColumns,
                  sums + point * m_point);
       for (int64_t row = 0; row < rows.size(k); row++)
-        transform_output(panel[at], group * conv.out_channels + rows.start(k) + row, sums + row * kColumns, m_point);
+        transform_output(panel[at], group * conv.out_channels + rows.start(k) + row, sums + row * kColumns, m_point,
+                         check);
     }
+    note(check);
   }
 
   // V of panels [first, first + count).
@@ -404,7 +420,7 @@ struct Winograd {
       transform_chunk(group, panel, panels, v_point);
       run_tasks(runtime, rows.parts, [&](int64_t k) { few_tiles_task(group, k, panel, v_point); });
     }
-    return failed ? int64_t(kOutOfMemory) : int64_t(kOk);
+    return status();
   }
 
   int64_t run() {
@@ -425,7 +441,7 @@ struct Winograd {
     keep.fill_done();
     if (conv.in_channels <= 160 && tiles >= 128) {
       run_tasks(runtime, conv.groups * ceil_div(panels, kGroup), [this](int64_t i) { fused_task(i); });
-      return failed ? int64_t(kOutOfMemory) : int64_t(kOk);
+      return status();
     }
     // Step by step for a chunk of panels: V and the sums take at most about 32 MB.
     const int64_t a_panel = kSquare * (conv.in_channels + conv.out_channels) * kColumns * int64_t(sizeof(float));
@@ -446,18 +462,20 @@ struct Winograd {
           const int64_t point = i / out_parts, from = i % out_parts * 8, to = smaller(from + 8, rows.parts);
           for (int64_t at = 0; at < count; at++)
             for (int64_t k = from; k < to; k++)
-              multiply(shared_u(group, k) + point * point_stride, k,
+              multiply(shared_u(group, k) + point * point_stride, k, panel[at],
                        v + point * v_point + at * conv.in_channels * kColumns,
                        m + point * m_point + (at * conv.out_channels + rows.start(k)) * kColumns);
         });
         run_tasks(runtime, count * rows.parts, [&](int64_t i) {
           const int64_t at = i / rows.parts, k = i % rows.parts;
+          V check = set1(0.0f);
           for (int64_t row = rows.start(k); row < rows.start(k) + rows.size(k); row++)
             transform_output(panel[at], group * conv.out_channels + row, m + (at * conv.out_channels + row) * kColumns,
-                             m_point);
+                             m_point, check);
+          note(check);
         });
       }
-    return kOk;
+    return status();
   }
 };
 

@@ -86,7 +86,7 @@ struct StridedWinograd {
   Split rows, depth;              // panels of output channels; blocks of the reduction
   Split tile_parts, panel_parts;  // of a group's work, in tasks
   float* u = nullptr;             // [group][block][panel][weight][channel][rows]
-  bool failed = false;
+  bool failed = false, not_finite = false;
 
   StridedWinograd(const Runtime& runtime_, const Correlation<float>& conv_) : runtime(runtime_), conv(conv_) {
     const Axis &h = conv.axis[1], &w = conv.axis[2];
@@ -204,7 +204,7 @@ struct StridedWinograd {
   }
 
   // The outputs of one channel of a vector of tiles; `from` holds the sums, `stride` apart.
-  void transform_output(const TileVector& vector, int64_t channel, const float* from, int64_t stride) const {
+  void transform_output(const TileVector& vector, int64_t channel, const float* from, int64_t stride, V& check) const {
     alignas(64) float pixels[kOutputs][kOutputs * kLanes];
     const V bias = set1(conv.bias ? conv.bias[channel] : 0.0f);
     V half[kOutputs][kSums];
@@ -221,6 +221,8 @@ struct StridedWinograd {
     for (int i = 0; i < kOutputs; i++) {
       V out[kOutputs];
       Way::output(half[i], out);
+#pragma GCC unroll 4
+      for (int j = 0; j < kOutputs; j++) remember(check, out[j]);
       if constexpr (kOutputs == 4) {
         const V a = in_turns<kLanes>(out[0], out[2], false), b = in_turns<kLanes>(out[1], out[3], false);
         const V c = in_turns<kLanes>(out[0], out[2], true), d = in_turns<kLanes>(out[1], out[3], true);
@@ -350,6 +352,7 @@ struct StridedWinograd {
     auto* const vector = reinterpret_cast<TileVector*>((uintptr_t(m + m_size) + 63) & ~uintptr_t(63));
     for (int64_t i = 0; i < vectors; i++) locate(first + i * kLanes, vector[i]);
     const int64_t plane = conv.x_plane(), channel = group * conv.out_channels;
+    V check = set1(0.0f);
     for (int64_t block = 0; block < depth.parts; block++) {
       const float* x = conv.x + (group * conv.in_channels + depth.start(block)) * plane;
       for (int64_t c = 0; c < depth.size(block); c++, x += plane) {
@@ -362,9 +365,11 @@ struct StridedWinograd {
         if (block < depth.parts - 1) continue;
         for (int64_t row = 0; row < rows.size(panel); row++)
           for (int64_t i = 0; i < vectors; i++)
-            transform_output(vector[i], channel + rows.start(panel) + row, sums + row * width + i * kLanes, m_point);
+            transform_output(vector[i], channel + rows.start(panel) + row, sums + row * width + i * kLanes, m_point,
+                             check);
       }
     }
+    if (!all_finite(check)) __atomic_store_n(&not_finite, true, __ATOMIC_RELAXED);
   }
 
   int64_t execute() {
@@ -381,7 +386,7 @@ struct StridedWinograd {
     if (failed) return kOutOfMemory;
     keep.fill_done();
     run_tasks(runtime, conv.groups * tile_parts.parts * panel_parts.parts, [this](int64_t i) { task(i); });
-    return failed ? int64_t(kOutOfMemory) : int64_t(kOk);
+    return failed ? int64_t(kOutOfMemory) : not_finite ? kNotFinite : int64_t(kOk);
   }
 };
 

@@ -32,7 +32,7 @@ struct StridedWinogradWeightGrad {
   int64_t v_stride, m_stride;           // between tiles
   int64_t v_point, m_point, u_point;    // between points, between sums
   float *u = nullptr, *bias_sums = nullptr;
-  bool failed = false;
+  bool failed = false, not_finite = false;
 
   StridedWinogradWeightGrad(const ConvSizes& sizes, const Runtime& runtime_, void* const* operands)
       : runtime(runtime_), s(sizes) {
@@ -194,8 +194,9 @@ struct StridedWinogradWeightGrad {
   }
 
   // The sums of `count` channels and a panel of output channels to dw.
-  void transform_dw(int64_t group, int64_t column, int64_t channel, int64_t count) const {
+  void transform_dw(int64_t group, int64_t column, int64_t channel, int64_t count) {
     alignas(64) float taps[16 * 9 * kColumns];
+    V check = set1(0.0f);
     for (int64_t c = 0; c < count; c++)
       for (int64_t r = 0; r < kColumns; r += kLanes) {
         const float* const from = u + group * kSums * kSums * u_point + (channel + c) * width + column + r;
@@ -213,13 +214,16 @@ struct StridedWinogradWeightGrad {
         }
         for (int i = 0; i < 3; i++) {
           float* const to = taps + (c * 9 + i * 3) * kColumns + r;
-          store(to, half[i][0] + half[i][3]);
-          store(to + kColumns, half[i][1]);
-          store(to + 2 * kColumns, half[i][2] + half[i][3]);
+          const V g[3] = {half[i][0] + half[i][3], half[i][1], half[i][2] + half[i][3]};
+          for (int j = 0; j < 3; j++) {
+            remember(check, g[j]);
+            store(to + j * kColumns, g[j]);
+          }
         }
       }
     transpose_matrix<float>(taps, kColumns, count * 9, smaller(kColumns, outputs - column),
                             dw + (group * outputs + column) * channels * 9 + channel * 9, channels * 9, count * 9);
+    if (!all_finite(check)) __atomic_store_n(&not_finite, true, __ATOMIC_RELAXED);
   }
 
   int64_t execute() {
@@ -239,7 +243,7 @@ struct StridedWinogradWeightGrad {
         total += bias_sums[(band * s.groups + k / outputs) * width + k % outputs];
       dbias[k] = total;
     }
-    return failed ? int64_t(kOutOfMemory) : int64_t(kOk);
+    return failed ? int64_t(kOutOfMemory) : not_finite ? kNotFinite : int64_t(kOk);
   }
 };
 

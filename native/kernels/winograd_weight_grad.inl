@@ -51,7 +51,7 @@ struct WinogradWeightGrad {
   int64_t block_tiles;              // of the largest block
   int64_t x_point, dy_point, sums_point;
   float *slice_dw = nullptr, *slice_dbias = nullptr;  // what the slices add up to
-  bool failed = false;
+  bool failed = false, not_finite = false;
 
   WinogradWeightGrad(const ConvSizes& sizes, const Runtime& runtime_, void* const* operands)
       : runtime(runtime_), s(sizes) {
@@ -177,10 +177,11 @@ struct WinogradWeightGrad {
 
   // G^T sums G to the slice's dw.
   void finish(const Own& own, int64_t group, int64_t channel, int64_t channels, int64_t output, int64_t outputs,
-              float* to) const {
+              float* to) {
     constexpr int64_t kAtOnce = 16;
     alignas(64) float taps[kAtOnce * 9 * kColumns];
     const int64_t stride = dy.most(), filter = x.group_channels * 9;
+    V check = set1(0.0f);
     for (int64_t k = 0; k < outputs; k += kColumns)
       for (int64_t c = 0; c < channels; c += kAtOnce) {
         const int64_t count = smaller(kAtOnce, channels - c);
@@ -197,13 +198,17 @@ struct WinogradWeightGrad {
             for (int p = 0; p < 3; p++) {
               V g[3];
               Transform<kTile>::filter_adjoint(half[p], g);
-              for (int j = 0; j < 3; j++) store(taps + ((i * 3 + p) * 3 + j) * kColumns + r, g[j]);
+              for (int j = 0; j < 3; j++) {
+                remember(check, g[j]);
+                store(taps + ((i * 3 + p) * 3 + j) * kColumns + r, g[j]);
+              }
             }
           }
         transpose_matrix<float>(taps, kColumns, count * 9, smaller(kColumns, outputs - k),
                                 to + (group * dy.group_channels + output + k) * filter + (channel + c) * 9, filter,
                                 count * 9);
       }
+    if (!all_finite(check)) __atomic_store_n(&not_finite, true, __ATOMIC_RELAXED);
   }
 
   void task(int64_t index) {
@@ -253,6 +258,7 @@ struct WinogradWeightGrad {
     }
     run_tasks(runtime, slices.parts * s.groups * x.parts.parts * dy.parts.parts, [this](int64_t i) { task(i); });
     if (failed) return kOutOfMemory;
+    if (not_finite) return kNotFinite;
     if (slices.parts == 1) return kOk;
     add_slices(slice_dw, weights, dw);
     if (dbias) add_slices(slice_dbias, s.out_channels, dbias);

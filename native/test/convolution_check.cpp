@@ -126,10 +126,14 @@ void check(const char* what, const std::vector<std::string>& targets, const std:
         result.emplace_back(buffers[o]->data, buffers[o]->data + buffers[o]->count);
         double largest = before_activation, worst = 0;
         int64_t where = -1;
-        for (double v : expected[o]) largest = std::max(largest, std::fabs(v));
+        for (double v : expected[o])
+          if (std::isfinite(v)) largest = std::max(largest, std::fabs(v));
         for (size_t i = 0; i < expected[o].size(); i++) {
-          const double error = std::fabs(double(result[o][i]) - expected[o][i]);
-          if (!(error <= worst)) worst = error, where = int64_t(i);
+          const double value = double(result[o][i]), wanted = expected[o][i];
+          const bool same = value == wanted || (std::isnan(value) && std::isnan(wanted));  // an infinity, or NaN
+          const double distance = std::fabs(value - wanted);
+          const double error = same ? 0 : std::isfinite(distance) ? distance : INFINITY;
+          if (error > worst) worst = error, where = int64_t(i);
         }
         if (status != kOk || !(worst <= tolerance * (largest + 1))) {
           failures++;
@@ -141,7 +145,9 @@ void check(const char* what, const std::vector<std::string>& targets, const std:
       for (auto* b : buffers) delete b;
       const auto same = [&](const std::vector<std::vector<T>>& a) {
         for (size_t o = 0; o < a.size(); o++)
-          if (a[o].size() && memcmp(a[o].data(), result[o].data(), a[o].size() * sizeof(T))) return false;
+          for (size_t i = 0; i < a[o].size(); i++)
+            if (memcmp(&a[o][i], &result[o][i], sizeof(T)) && !(std::isnan(a[o][i]) && std::isnan(result[o][i])))
+              return false;
         return true;
       };
       if (thread_count == 1)
@@ -297,6 +303,39 @@ ConvSizes random_conv() {
   return s;
 }
 
+// 3x3 with strides of 1 and 2: many channels and few pixels, or some of both.
+ConvSizes three_by_three() {
+  ConvSizes s = {};
+  s.groups = chance(0.8) ? 1 : 2;
+  const bool many = chance(0.4);
+  s.batch = random_in(1, many ? 3 : 8);
+  s.in_channels = s.groups * random_in(16, many ? 220 : 40);
+  s.out_channels = s.groups * random_in(16, many ? 220 : 40);
+  for (int d = 0; d < kSpatial; d++) {
+    s.kernel[d] = d == 0 ? 1 : 3;
+    s.stride[d] = d == 0 ? 1 : random_in(1, 2);
+    s.dilation[d] = d == 0 || chance(0.9) ? 1 : 2;
+    s.pad[d] = d == 0 ? 0 : chance(0.7) ? 1 : random_in(0, 2);
+    s.in[d] = d == 0 ? 1 : random_in(5, many ? 12 : 17);
+    s.out[d] = (s.in[d] + 2 * s.pad[d] - s.dilation[d] * (s.kernel[d] - 1) - 1) / s.stride[d] + 1;
+  }
+  s.activation = random_in(0, 2);
+  return s;
+}
+
+// Infinities and NaN at random places, or one value so large that sums of it and its neighbours overflow.
+template <class T>
+void make_not_finite(std::vector<T>& v) {
+  if (v.empty()) return;
+  const auto place = [&] { return random_in(0, int64_t(v.size()) - 1); };
+  if (chance(0.3)) {
+    v[place()] = T(chance(0.5) ? 5e37 : -5e37);
+    return;
+  }
+  const T infinity = T(INFINITY), values[] = {infinity, -infinity, T(NAN)};
+  for (int64_t i = random_in(1, 3); i > 0; i--) v[place()] = values[random_in(0, 2)];
+}
+
 std::string describe(const ConvSizes& s) {
   std::string text = "batch " + std::to_string(s.batch) + " groups " + std::to_string(s.groups) + " channels " +
                      std::to_string(s.in_channels) + " " + std::to_string(s.out_channels);
@@ -339,12 +378,15 @@ void visit_conv(const ConvSizes& s, const Visit& visit) {
 
 template <class T>
 void check_conv(const std::vector<std::string>& targets) {
-  const ConvSizes s = random_conv();
   const int precision = int(random_in(0, 2));
-  described = describe(s) + " precision " + std::to_string(precision);
-  const auto x = random_values<T>(conv_x(s).high), w = random_values<T>(conv_w(s).high),
-             dy = random_values<T>(conv_y(s).high), bias = random_values<T>(std::max(s.in_channels, s.out_channels));
+  // What is not finite: nothing, x, dy. (Beside the image 0 times an infinite weight or gradient is NaN or left out.)
+  const int64_t spoilt = chance(0.15) ? random_in(1, 2) : 0;
+  const ConvSizes s = chance(spoilt > 0 ? 0.8 : 0.05) ? three_by_three() : random_conv();
+  described = describe(s) + " precision " + std::to_string(precision) + " spoilt " + std::to_string(spoilt);
+  auto x = random_values<T>(conv_x(s).high), dy = random_values<T>(conv_y(s).high);
+  const auto w = random_values<T>(conv_w(s).high), bias = random_values<T>(std::max(s.in_channels, s.out_channels));
   const bool biased = chance(0.6), added = chance(0.4);
+  if (spoilt > 0) make_not_finite(spoilt == 1 ? x : dy);
   std::vector<double> y(dy.size()), dx(x.size()), dw(w.size()), dbias(s.out_channels);
   visit_conv(s, [&](int64_t xi, int64_t wi, int64_t yi, int64_t) {
     if (xi < 0) return;
@@ -354,7 +396,7 @@ void check_conv(const std::vector<std::string>& targets) {
   });
   for (size_t i = 0; i < dy.size(); i++) {
     const int64_t k = int64_t(i) / volume(s.out) % s.out_channels;
-    before_activation = std::max(before_activation, std::fabs(y[i]));
+    if (std::isfinite(y[i])) before_activation = std::max(before_activation, std::fabs(y[i]));
     y[i] = activated(y[i] + (biased ? double(bias[k]) : 0) + (added ? double(dy[i]) : 0), s.activation);
     dbias[k] += double(dy[i]);
   }
@@ -373,6 +415,7 @@ void check_conv(const std::vector<std::string>& targets) {
              void* operands[] = {pdy.data, pw.data, biased ? pbias.data : nullptr, out[0]};
              return t.conv_input_grad[type](s, r, operands);
            });
+  if (spoilt == 2) return;
   // A gradient with few elements may cancel to almost nothing; its terms do not.
   before_activation = std::sqrt(double(s.batch * volume(s.out)));
   check<T>("conv_weight_grad", targets, {dw, dbias}, {poison<T>(dw.size()), poison<T>(dbias.size())}, tolerance,
