@@ -86,7 +86,7 @@ class PointwiseWeightGrad {
     }
     T* const bias = bias_sums + part * (swapped ? n : m);
     const bool sum_bias = dbias && (!swapped || row_part == 0);
-    const int64_t stride = tiles * kColumns, share = ceil_div(rows_here + n, (panel_to - panel_from) * tiles);
+    const int64_t stride = tiles * kColumns;
     for (int64_t block = block_from; block < block_to; block++) {
       const int64_t depth = image_blocks.size(block % image_blocks.parts);
       const T* const from_a = at(a, m, block);
@@ -102,14 +102,15 @@ class PointwiseWeightGrad {
         transpose_matrix<T>(from_b + tile * kColumns * pixels, pixels, count, depth, packed + tile * kColumns * depth,
                             width, width);
       }
-      // Rows of both operands in the next block.
-      const bool more = block + 1 < block_to;
-      const T* const next_a = more ? at(a, m, block + 1) + row_from * pixels : nullptr;
-      const T* const next_b = more ? at(b, n, block + 1) : nullptr;
-      Ahead<T> ahead;
-      ahead.lines = ceil_div(depth * int64_t(sizeof(T)), 64) + 1;
-      ahead.jump = more ? pixels : ahead.lines * int64_t(64 / sizeof(T));
-      int64_t next = 0;
+      // Meanwhile rows of both operands in the next block are fetched, first a's, then b's.
+      const int64_t calls = (panel_to - panel_from) * tiles;
+      const int64_t calls_a = larger(1, calls * rows_here / (rows_here + n));
+      int64_t call = 0;
+      RowsToCome<T> rows_a, rows_b;
+      if (block + 1 < block_to) {
+        rows_a = {at(a, m, block + 1) + row_from * pixels, rows_here, depth, pixels, calls_a};
+        rows_b = {at(b, n, block + 1), n, depth, pixels, larger(1, calls - calls_a)};
+      }
       for (int64_t panel = panel_from; panel < panel_to; panel++) {
         const int64_t row = panels.start(panel), rows = panels.size(panel);
         const auto full_tile = Tiles<T>::template find_rows<Simd<T>::tile_rows>(rows, false);
@@ -117,9 +118,8 @@ class PointwiseWeightGrad {
         for (int64_t tile = 0; tile < tiles; tile++) {
           const int64_t width = panel_width<T>(smaller(kColumns, n - tile * kColumns));
           T* const to = sums + (part * m + row) * stride + tile * kColumns;
-          if (more && next < rows_here + n)
-            ahead.row = next < rows_here ? next_a + next * pixels : next_b + (next - rows_here) * pixels;
-          next += share;
+          Ahead<T> ahead;
+          (call++ < calls_a ? rows_a : rows_b).share(ahead);
           (width < kColumns ? narrow_tile : full_tile)(depth, from_a + row * pixels, pixels,
                                                        packed + tile * kColumns * depth, ahead,
                                                        {to, stride, width, block > block_from ? to : nullptr, stride});

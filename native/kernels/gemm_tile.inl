@@ -50,16 +50,53 @@ struct TileEnd {
   int64_t activation = activation::none;
 };
 
-// What a caller needs next, prefetched into the second-level cache while a tile is computed: every kAheadTerms terms
-// the line at `line`, `step` elements apart, and one of rows `jump` elements apart that have `lines` lines each.
+// What a caller needs next, fetched while a tile is computed, every kAheadTerms terms: into the second-level cache the
+// line at `line`, `step` elements apart, and `burst` lines of rows that are `lines` long and `jump` elements apart, of
+// which `left` are left in the first one; a row of results that will be written. Without a branch that depends on the
+// tile: one that is mispredicted costs as much as three terms.
 template <class T>
 constexpr int kAheadTerms = Simd<T>::tile_rows * Simd<T>::tile_vectors >= 20 ? 2 : 4;  // 24 fma or more
 template <class T>
 struct Ahead {
   const T* line = nullptr;
   int64_t step = 0;
-  const T* row = nullptr;
-  int64_t lines = 1, jump = 0;
+  const T* row = nullptr;  // packed tiles move it and `left` on
+  int64_t left = 1, lines = 1, jump = 0, burst = 1;
+  const T* out = nullptr;
+  int64_t out_stride = 0;
+};
+
+// Takes the rows of an Ahead in steps; without rows it stays at `here`, which is at hand.
+template <class T>
+class RowsAhead {
+ public:
+  XCORR_MEMBER RowsAhead(const Ahead<T>& ahead, const T* here)
+      : row_(ahead.row ? ahead.row : here),
+        line_(ahead.row ? kLine : 0),
+        left_(ahead.left),
+        lines_(ahead.lines),
+        jump_(ahead.row ? ahead.jump - ahead.lines * kLine : 0),
+        burst_(ahead.burst) {}
+  XCORR_MEMBER void fetch() {
+    for (int64_t i = 0; i < burst_; i++) {
+      __builtin_prefetch(row_, 0, 2);
+      row_ += line_;
+      if (--left_ == 0) {
+        left_ = lines_;
+        row_ += jump_;
+      }
+    }
+  }
+  XCORR_MEMBER void leave(Ahead<T>& ahead) const {
+    if (!ahead.row) return;
+    ahead.row = row_;
+    ahead.left = left_;
+  }
+
+ private:
+  static constexpr int64_t kLine = 64 / sizeof(T);
+  const T* row_;
+  int64_t line_, left_, lines_, jump_, burst_;
 };
 
 template <class T>
@@ -153,7 +190,7 @@ XCORR_INLINE void packed_term(typename Simd<T>::V (&sums)[kRows][kVectors], cons
 
 // Some terms at a time, prefetching.
 template <class T, int kRows, int kVectors, bool kAhead, bool kCopy>
-XCORR_INLINE void packed_terms(int64_t depth, const T* a, const T* b, int64_t b_stride, T* copy, const Ahead<T>& ahead,
+XCORR_INLINE void packed_terms(int64_t depth, const T* a, const T* b, int64_t b_stride, T* copy, Ahead<T>& ahead,
                                const TileEnd<T>& end) {
   constexpr int64_t kWidth = kVectors * Simd<T>::lanes, kLine = 64 / sizeof(T);
   typename Simd<T>::V sums[kRows][kVectors];
@@ -161,48 +198,73 @@ XCORR_INLINE void packed_terms(int64_t depth, const T* a, const T* b, int64_t b_
   for (int m = 0; m < kRows; m++)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; v++) sums[m][v] = splat<T>(0);
-  const T* line = ahead.line ? ahead.line : a;
-  const T* row = ahead.row ? ahead.row : a;
-  const int64_t step = ahead.step, lines = ahead.lines, jump = ahead.jump - lines * kLine;
-  int64_t left = lines, k = depth;
+  int64_t steps = depth / kAheadTerms<T>;
   const auto term = [&]() __attribute__((always_inline)) {
     packed_term<T, kRows, kVectors, kCopy>(sums, a, b, copy);
     a += kRows;
     b += b_stride;
     if (kCopy) copy += kWidth;
   };
-  for (; k >= kAheadTerms<T>; k -= kAheadTerms<T>) {
-    if (kAhead) {
-      __builtin_prefetch(line, 0, 2);
-      __builtin_prefetch(row, 0, 2);
-      line += step;
-      row += kLine;
-      if (--left == 0) {
-        left = lines;
-        row += jump;
-      }
-    }
+  const auto terms = [&]() __attribute__((always_inline)) {
 #pragma GCC unroll 4
     for (int i = 0; i < kAheadTerms<T>; i++) term();
+  };
+  if constexpr (kAhead) {
+    const T* line = ahead.line ? ahead.line : a;
+    const T* out = ahead.out ? ahead.out : a;
+    RowsAhead<T> rows(ahead, a);
+    const int64_t line_step = ahead.step, out_stride = ahead.out_stride;
+    const auto fetch = [&]() __attribute__((always_inline)) {
+      __builtin_prefetch(line, 0, 2);
+      line += line_step;
+      rows.fetch();
+    };
+    const auto fetch_out = [&]() __attribute__((always_inline)) {
+      __builtin_prefetch(out, 1, 3);
+      if (kWidth > kLine) __builtin_prefetch(out + kLine, 1, 3);
+      out += out_stride;
+    };
+    // The core waits for about 16 lines at a time: so many at once, or a row in each of the first steps.
+    constexpr bool kAtOnce = kRows * kWidth <= 12 * kLine;
+    int64_t out_rows = kRows;
+    if constexpr (kAtOnce) {
+#pragma GCC unroll 16
+      for (; out_rows > 0; out_rows--) fetch_out();
+    }
+    for (; out_rows > steps; out_rows--) fetch_out();
+    steps -= out_rows;
+    for (; out_rows > 0; out_rows--) {
+      fetch();
+      fetch_out();
+      terms();
+    }
+    for (; steps > 0; steps--) {
+      fetch();
+      terms();
+    }
+    rows.leave(ahead);
+  } else {
+    for (; steps > 0; steps--) terms();
   }
-  for (; k > 0; k--) term();
+  for (int64_t k = depth % kAheadTerms<T>; k > 0; k--) term();
   end_tile<T, kRows, kVectors>(sums, end);
 }
 
 // a packed as [depth][rows]; row k of b at b + k * b_stride.
 template <class T, int kRows, int kVectors>
 [[gnu::noinline]] void packed_tile(int64_t depth, const T* a, const T* b, int64_t b_stride, const TileEnd<T>& end) {
-  packed_terms<T, kRows, kVectors, false, false>(depth, a, b, b_stride, nullptr, {}, end);
+  Ahead<T> nothing;
+  packed_terms<T, kRows, kVectors, false, false>(depth, a, b, b_stride, nullptr, nothing, end);
 }
 template <class T, int kRows, int kVectors>
-[[gnu::noinline]] void prefetching_tile(int64_t depth, const T* a, const T* b, int64_t b_stride, const Ahead<T>& ahead,
+[[gnu::noinline]] void prefetching_tile(int64_t depth, const T* a, const T* b, int64_t b_stride, Ahead<T>& ahead,
                                         const TileEnd<T>& end) {
   packed_terms<T, kRows, kVectors, true, false>(depth, a, b, b_stride, nullptr, ahead, end);
 }
 // Writes b as [depth][width] to `copy`: the first row panel of a product packs b as it goes by.
 template <class T, int kRows>
-[[gnu::noinline]] void copying_tile(int64_t depth, const T* a, const T* b, int64_t b_stride, T* copy,
-                                    const Ahead<T>& ahead, const TileEnd<T>& end) {
+[[gnu::noinline]] void copying_tile(int64_t depth, const T* a, const T* b, int64_t b_stride, T* copy, Ahead<T>& ahead,
+                                    const TileEnd<T>& end) {
   packed_terms<T, kRows, Simd<T>::tile_vectors, true, true>(depth, a, b, b_stride, copy, ahead, end);
 }
 
@@ -220,7 +282,7 @@ template <class T, int kRows, int kVectors>
     for (int v = 0; v < kVectors; v++) sums[m][v] = splat<T>(0);
   const T* ahead_row = ahead.row ? ahead.row : a;
   const int64_t lines = ahead.lines, jump = ahead.jump - lines * kLine;
-  int64_t left = lines;
+  int64_t left = ahead.left;
   int64_t odd[(kRows + 1) / 2];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows / 2; i++) {
@@ -357,14 +419,14 @@ struct Tiles {
       if (rows < kRows) return find_packed<kRows - 1>(rows, narrow);
     return narrow ? packed_tile<T, kRows, 1> : packed_tile<T, kRows, Simd<T>::tile_vectors>;
   }
-  using Prefetching = void (*)(int64_t, const T*, const T*, int64_t, const Ahead<T>&, const TileEnd<T>&);
+  using Prefetching = void (*)(int64_t, const T*, const T*, int64_t, Ahead<T>&, const TileEnd<T>&);
   template <int kRows>
   static Prefetching find_prefetching(int64_t rows, bool narrow) {
     if constexpr (kRows > 1)
       if (rows < kRows) return find_prefetching<kRows - 1>(rows, narrow);
     return narrow ? prefetching_tile<T, kRows, 1> : prefetching_tile<T, kRows, Simd<T>::tile_vectors>;
   }
-  using Copying = void (*)(int64_t, const T*, const T*, int64_t, T*, const Ahead<T>&, const TileEnd<T>&);
+  using Copying = void (*)(int64_t, const T*, const T*, int64_t, T*, Ahead<T>&, const TileEnd<T>&);
   template <int kRows>
   static Copying find_copying(int64_t rows) {
     if constexpr (kRows > 1)

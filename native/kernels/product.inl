@@ -10,7 +10,7 @@
 // blocks of the depth the sums stay in a strip of one row panel, so c is written once (depths beyond kProductDepth: the
 // strip is of all rows of the task).
 #pragma once
-#include "product_pack.inl"
+#include "product_ahead.inl"
 
 namespace xcorr {
 namespace {
@@ -36,35 +36,13 @@ struct ProductTasks {
   bool failed;
 };
 
-// Rows of b that a later pass reads, handed out in equal shares to the tiles of this pass.
-template <class T>
-struct Prefetch {
-  const T* next = nullptr;
-  int64_t rows = 0, rows_a_tile = 0, lines = 1, stride = 0;
-  Prefetch() = default;
-  Prefetch(const T* first, int64_t rows_, int64_t elements, int64_t stride_, int64_t tiles)
-      : next(first),
-        rows(rows_),
-        rows_a_tile(ceil_div(rows_, tiles)),
-        lines(ceil_div(elements, 64 / sizeof(T))),
-        stride(stride_) {}
-  void share(Ahead<T>& ahead) {
-    if (rows <= 0) return;
-    ahead.row = next;
-    ahead.lines = lines;
-    ahead.jump = stride;
-    next += rows_a_tile * stride;
-    rows -= rows_a_tile;
-  }
-};
-
 // A rectangle of c: a range of row panels, a range of tiles.
 template <class T>
 struct ProductTask {
   static constexpr int64_t kColumns = kTileColumns<T>, kRows = Simd<T>::tile_rows;
   const ProductTasks<T>& tasks;
   Product<T> p;
-  Split panels, blocks;
+  Split panels, blocks, chunks;
   int64_t panel_from, panel_to, first_row, row_count, first_tile, tiles;
   bool b_as_it_lies;
   T *own_a, *own_b, *all_sums;
@@ -86,12 +64,13 @@ struct ProductTask {
     row_count = panels.start(panel_to) - first_row;
     first_tile = all.column_parts.start(column_part);
     tiles = all.column_parts.size(column_part);
+    chunks = split_evenly(tiles, all.chunk_tiles);
     b_as_it_lies = !p.trans_b && !all.packed_b && panel_to - panel_from <= 2;
   }
 
   bool regroups() const { return tasks.group_blocks < blocks.parts; }
   bool allocate() {
-    const int64_t chunk = smaller(tasks.chunk_tiles, tiles) * kColumns;
+    const int64_t chunk = chunks.size(0) * kColumns;
     const int64_t a = tasks.packed_a || tasks.a_as_it_lies ? 0 : round_up(kRows * blocks.size(0), 64);
     const int64_t b = tasks.packed_b ? 0 : chunk * tasks.group_blocks * blocks.size(0);
     const int64_t sums = (regroups() ? row_count : kRows) * chunk;
@@ -110,135 +89,184 @@ struct ProductTask {
 
   void run() {
     for (int64_t tile = 0; tile < tiles; tile++) columns[tile] = TileColumns::of(p, first_tile + tile);
-    for (int64_t chunk = 0; chunk < tiles; chunk += tasks.chunk_tiles)
+    for (int64_t chunk = 0; chunk < chunks.parts; chunk++)
       for (int64_t group = 0; group < blocks.parts; group += tasks.group_blocks)
-        pass(chunk, smaller(tiles, chunk + tasks.chunk_tiles), group,
-             smaller(blocks.parts, group + tasks.group_blocks));
+        pass(chunk, group, smaller(blocks.parts, group + tasks.group_blocks));
   }
 
-  // Row panel `panel` of a as it lies, with all its tiles.
-  void pass_rows(int64_t panel, int64_t block, int64_t chunk, int64_t chunk_end, const T* b, Prefetch<T> prefetch,
-                 T* sums) {
-    const int64_t row = panels.start(panel), rows = panels.size(panel), depth = blocks.size(block);
-    const T* const a = p.a + row * p.a_row + blocks.start(block);
-    for (int64_t tile = chunk; tile < chunk_end; tile++) {
-      const TileColumns& at = columns[tile];
-      T* const sum = sums + (tile - chunk) * rows * kColumns;
-      Ahead<T> ahead;
-      prefetch.share(ahead);
-      Tiles<T>::template find_rows<kRows>(rows, at.count <= Simd<T>::lanes)(
-          depth, a, p.a_row, b + (tile - chunk) * kColumns * depth, ahead, end_of(tile, block, row, sum, kColumns));
-      if (block == blocks.parts - 1) finish(at, row, rows, sum);
-    }
-  }
-
-  // What the pass after this one reads first.
-  Prefetch<T> after(int64_t chunk_end, int64_t group_end, int64_t calls) const {
-    if (tasks.packed_b || (chunk_end == tiles && group_end == blocks.parts)) return {};
-    int64_t group = group_end, from = chunk_end - tasks.chunk_tiles, to = chunk_end;
-    if (group == blocks.parts) {
+  // What the pass after this one reads, perhaps that of the next task, whose columns come after these.
+  ColumnsToCome<T> after(int64_t chunk, int64_t group, int64_t group_end, int64_t shares) const {
+    if (tasks.packed_b) return {};
+    if (group_end < blocks.parts) {
+      group = group_end;
+    } else if (++chunk < chunks.parts || tasks.row_parts.parts == 1) {
       group = 0;
-      from = chunk_end;
-      to = smaller(tiles, chunk_end + tasks.chunk_tiles);
+    } else {
+      return {};
     }
-    from = larger(0, from);
     const int64_t k0 = blocks.start(group),
-                  depth = blocks.start(smaller(blocks.parts, group + tasks.group_blocks)) - k0;
-    const TileColumns& first = columns[from];
-    int64_t count = smaller((to - from) * kColumns, p.n - (first_tile + from) * kColumns);
-    if (p.trans_b) return {p.b + (first_tile + from) * kColumns * p.b_term + k0, count, depth, p.b_term, calls};
-    count = smaller(count, p.image - first.rest);
-    return {p.b + k0 * p.b_term + first.image * p.b_jump + first.rest, depth, count, p.b_term, calls};
+                  depth = blocks.start(smaller(blocks.parts, group + tasks.group_blocks)) - k0,
+                  tile = chunk < chunks.parts ? chunks.start(chunk) : tiles,
+                  count = chunk < chunks.parts ? chunks.size(chunk) : chunks.size(0);
+    return {p, k0, depth, (first_tile + tile) * kColumns, (first_tile + tile + count) * kColumns, shares};
   }
 
-  // Tiles [chunk, chunk_end) for the blocks [group, group_end).
-  void pass(int64_t chunk, int64_t chunk_end, int64_t group, int64_t group_end) {
-    const int64_t group_k = blocks.start(group), width = (chunk_end - chunk) * kColumns;
-    if (!tasks.packed_b)
-      for (int64_t block = group; block < group_end; block++) {
-        const int64_t k0 = blocks.start(block), depth = blocks.size(block);
-        for (int64_t tile = chunk, count; tile < chunk_end; tile += count) {
-          for (count = 0; tile + count < chunk_end && !regular(tile + count);) count++;
-          if (count > 0)
-            pack_b_tiles<T>(p, columns + tile, first_tile + tile, count, k0, depth,
-                            own_b + (k0 - group_k) * width + (tile - chunk) * kColumns * depth);
-          count = larger(1, count);
-        }
-      }
-    Prefetch<T> prefetch =
-        after(chunk_end, group_end, (panel_to - panel_from) * (group_end - group) * (chunk_end - chunk));
-    for (int64_t panel = panel_from; panel < panel_to; panel++) {
-      const int64_t row = panels.start(panel), rows = panels.size(panel);
-      T* const sums = all_sums + (regroups() ? row - first_row : 0) * width;
-      const auto full_tile = Tiles<T>::template find_prefetching<kRows>(rows, false);
-      const auto narrow_tile = Tiles<T>::template find_prefetching<kRows>(rows, true);
-      const auto copying_tile = Tiles<T>::template find_copying<kRows>(rows);
-      for (int64_t block = group; block < group_end; block++) {
-        const int64_t k0 = blocks.start(block), depth = blocks.size(block);
-        const T* a = own_a;
-        const T* next = nullptr;  // what follows a
-        int64_t next_size = 0;
-        if (tasks.packed_a) {
-          a = tasks.packed_a + row * p.k + k0 * rows;
-          const bool next_panel = block == group_end - 1;
-          if (!next_panel || panel + 1 < panel_to) {
-            const int64_t next_block = next_panel ? group : block + 1, next_row = next_panel ? row + rows : row;
-            const int64_t next_rows = next_panel ? panels.size(panel + 1) : rows;
-            next = tasks.packed_a + next_row * p.k + blocks.start(next_block) * next_rows;
-            next_size = next_rows * blocks.size(next_block);
-          }
-        } else if (!tasks.a_as_it_lies) {
-          pack_a_panels<T>(p, panel, 1, k0, depth, own_a - row * depth - k0 * rows, depth);
-        }
-        if (tasks.a_as_it_lies) {
-          const bool next_panel = block == group_end - 1;
-          const int64_t next_row = next_panel ? row + rows : row, next_block = next_panel ? group : block + 1;
-          Prefetch<T> rows_ahead;
-          if (next_row < first_row + row_count)
-            rows_ahead = {p.a + next_row * p.a_row + blocks.start(next_block), rows, blocks.size(next_block), p.a_row,
-                          chunk_end - chunk};
-          pass_rows(panel, block, chunk, chunk_end,
-                    tasks.packed_b
-                        ? tasks.packed_b + k0 * round_up(p.n, kColumns) + (first_tile + chunk) * kColumns * depth
-                        : own_b + (k0 - group_k) * width,
-                    rows_ahead, sums);
-          continue;
-        }
-        const int64_t share = ceil_div(next_size, chunk_end - chunk);
-        Ahead<T> ahead;
-        ahead.step = next ? ceil_div(kAheadTerms<T> * share, larger(1, depth)) : 0;
-        for (int64_t tile = chunk; tile < chunk_end; tile++) {
-          T* const sum = sums + (tile - chunk) * (p.c_pixels ? 1 : rows) * kColumns;
-          const TileEnd<T> end = end_of(tile, block, row, sum, p.c_pixels ? width : kColumns);
-          ahead.line = next ? next + (tile - chunk) * share : nullptr;
-          prefetch.share(ahead);
-          T* const own = own_b + (k0 - group_k) * width + (tile - chunk) * kColumns * depth;
-          const TileColumns& at = columns[tile];
-          const T* const there = p.b + k0 * p.b_term + at.image * p.b_jump + at.rest;
-          if (tasks.packed_b) {
-            const T* const b = tasks.packed_b + k0 * round_up(p.n, kColumns) + (first_tile + tile) * kColumns * depth;
-            (at.count <= Simd<T>::lanes ? narrow_tile : full_tile)(depth, a, b, panel_width<T>(at.count), ahead, end);
-          } else if (!regular(tile)) {
-            (at.count <= Simd<T>::lanes ? narrow_tile : full_tile)(depth, a, own, panel_width<T>(at.count), ahead, end);
-          } else if (b_as_it_lies) {
-            full_tile(depth, a, there, p.b_term, ahead, end);
-          } else if (panel == panel_from) {
-            copying_tile(depth, a, there, p.b_term, own, ahead, end);
-          } else {
-            full_tile(depth, a, own, kColumns, ahead, end);
-          }
-          if (block == blocks.parts - 1) finish(at, row, rows, sum);
-        }
-        if (p.c_pixels && block == blocks.parts - 1) spread(chunk, chunk_end, row, rows, sums);
+  // A chunk of tiles [first, end) and some blocks [group, group_end) of the depth.
+  struct Pass {
+    int64_t first, end, group, group_end;
+    int64_t group_k, width;  // the blocks' first term; the tiles' columns
+    ColumnsToCome<T> next;   // what the pass after this one reads
+  };
+  // A row panel and a block of the depth (found out once: each division takes as long as a term of a tile).
+  struct Piece {
+    int64_t panel, block, row, rows, k0, depth;
+    bool last;  // block of all
+    T* sums;    // of the pass's first tile
+    T* own_b;   // "
+    int64_t sums_a_tile;
+  };
+  Piece piece_of(const Pass& pass, int64_t panel, int64_t block) const {
+    Piece piece = {panel,
+                   block,
+                   panels.start(panel),
+                   panels.size(panel),
+                   blocks.start(block),
+                   blocks.size(block),
+                   block == blocks.parts - 1,
+                   all_sums,
+                   own_b,
+                   kColumns};
+    if (regroups()) piece.sums += (piece.row - first_row) * pass.width;
+    if (!p.c_pixels) piece.sums_a_tile *= piece.rows;
+    piece.own_b += (piece.k0 - pass.group_k) * pass.width;
+    return piece;
+  }
+
+  // The results of this tile, or of the one after it if this one is over sooner than they arrive.
+  void fetch_results(Ahead<T>& ahead, const Pass& pass, const Piece& piece, int64_t tile) const {
+    constexpr int64_t kLongEnough = 48;
+    int64_t row = piece.row;
+    if (piece.depth < kLongEnough && ++tile == pass.end) {
+      tile = pass.first;
+      row += piece.rows;
+    }
+    if (row == first_row + row_count || p.turned || p.c_pixels) return;
+    const TileColumns& at = columns[tile];
+    ahead.out = p.c + row * p.c_row + at.image * p.c_jump + at.rest;
+    ahead.out_stride = p.c_row;
+  }
+
+  void pass(int64_t part, int64_t group, int64_t group_end) {
+    const int64_t first = chunks.start(part), count = chunks.size(part);
+    const int64_t tiles_of_pass = (panel_to - panel_from) * (group_end - group) * count;
+    const ColumnsToCome<T> next = after(part, group, group_end, tiles_of_pass);
+    Pass pass = {first, first + count, group, group_end, blocks.start(group), count * kColumns, next};
+    if (!tasks.packed_b) pack_irregular(pass);
+    for (int64_t panel = panel_from; panel < panel_to; panel++)
+      for (int64_t block = group; block < group_end; block++)
+        if (tasks.a_as_it_lies)
+          pass_rows(pass, piece_of(pass, panel, block));
+        else
+          pass_panel(pass, piece_of(pass, panel, block));
+  }
+
+  void pack_irregular(const Pass& pass) {
+    for (int64_t block = pass.group; block < pass.group_end; block++) {
+      const Piece piece = piece_of(pass, panel_from, block);
+      for (int64_t tile = pass.first, count; tile < pass.end; tile += count) {
+        for (count = 0; tile + count < pass.end && !regular(tile + count);) count++;
+        if (count > 0)
+          pack_b_tiles<T>(p, columns + tile, first_tile + tile, count, piece.k0, piece.depth,
+                          piece.own_b + (tile - pass.first) * kColumns * piece.depth);
+        count = larger(1, count);
       }
     }
+  }
+
+  const T* packed_b_of(const Piece& piece, int64_t tile) const {
+    return tasks.packed_b + piece.k0 * round_up(p.n, kColumns) + (first_tile + tile) * kColumns * piece.depth;
+  }
+
+  // A panel of a as it lies, with all its tiles.
+  void pass_rows(const Pass& pass, const Piece& piece) {
+    const int64_t rows = piece.rows, depth = piece.depth;
+    const bool next_panel = piece.block == pass.group_end - 1;
+    const int64_t next_row = next_panel ? piece.row + rows : piece.row;
+    const int64_t next_block = next_panel ? pass.group : piece.block + 1;
+    RowsToCome<T> next;
+    if (next_row < first_row + row_count)
+      next = {p.a + next_row * p.a_row + blocks.start(next_block), rows, blocks.size(next_block), p.a_row,
+              pass.end - pass.first};
+    for (int64_t tile = pass.first; tile < pass.end; tile++) {
+      const TileColumns& at = columns[tile];
+      T* const sum = piece.sums + (tile - pass.first) * piece.sums_a_tile;
+      const T* const b =
+          tasks.packed_b ? packed_b_of(piece, tile) : piece.own_b + (tile - pass.first) * kColumns * depth;
+      Ahead<T> ahead;
+      next.share(ahead);
+      Tiles<T>::template find_rows<kRows>(rows, at.count <= Simd<T>::lanes)(
+          depth, p.a + piece.row * p.a_row + piece.k0, p.a_row, b, ahead, end_of(tile, piece, sum, kColumns));
+      if (piece.last) finish(at, piece.row, rows, sum);
+    }
+  }
+
+  // A packed panel of a with all its tiles, which fetch the next one.
+  void pass_panel(Pass& pass, const Piece& piece) {
+    const int64_t rows = piece.rows, depth = piece.depth;
+    const T* a = own_a;
+    const T* next = nullptr;
+    int64_t next_size = 0;
+    if (tasks.packed_a) {
+      a = tasks.packed_a + piece.row * p.k + piece.k0 * rows;
+      const bool next_panel = piece.block == pass.group_end - 1;
+      if (!next_panel || piece.panel + 1 < panel_to) {
+        const int64_t next_block = next_panel ? pass.group : piece.block + 1;
+        const int64_t next_row = next_panel ? piece.row + rows : piece.row;
+        const int64_t next_rows = next_panel ? panels.size(piece.panel + 1) : rows;
+        next = tasks.packed_a + next_row * p.k + blocks.start(next_block) * next_rows;
+        next_size = next_rows * blocks.size(next_block);
+      }
+    } else {
+      pack_a_panels<T>(p, piece.panel, 1, piece.k0, depth, own_a - piece.row * depth - piece.k0 * rows, depth);
+    }
+    const int64_t share = ceil_div(next_size, pass.end - pass.first), steps = depth / kAheadTerms<T>;
+    const auto full_tile = Tiles<T>::template find_prefetching<kRows>(rows, false);
+    const auto narrow_tile = Tiles<T>::template find_prefetching<kRows>(rows, true);
+    const auto copying_tile = Tiles<T>::template find_copying<kRows>(rows);
+    Ahead<T> ahead;
+    ahead.step = next ? ceil_div(share, larger(1, steps)) : 0;
+    for (int64_t tile = pass.first; tile < pass.end; tile++) {
+      const TileColumns& at = columns[tile];
+      T* const sum = piece.sums + (tile - pass.first) * piece.sums_a_tile;
+      T* const own = piece.own_b + (tile - pass.first) * kColumns * depth;
+      const TileEnd<T> end = end_of(tile, piece, sum, p.c_pixels ? pass.width : kColumns);
+      ahead.line = next ? next + (tile - pass.first) * share : nullptr;
+      pass.next.share(ahead, steps);
+      if (piece.last) fetch_results(ahead, pass, piece, tile);
+      if (tasks.packed_b || !regular(tile)) {
+        const T* const b = tasks.packed_b ? packed_b_of(piece, tile) : own;
+        (at.count <= Simd<T>::lanes ? narrow_tile : full_tile)(depth, a, b, panel_width<T>(at.count), ahead, end);
+      } else {
+        const T* const there = p.b + piece.k0 * p.b_term + at.image * p.b_jump + at.rest;
+        if (b_as_it_lies)
+          full_tile(depth, a, there, p.b_term, ahead, end);
+        else if (piece.panel == panel_from)
+          copying_tile(depth, a, there, p.b_term, own, ahead, end);
+        else
+          full_tile(depth, a, own, kColumns, ahead, end);
+      }
+      pass.next.go_on(ahead);
+      if (piece.last) finish(at, piece.row, rows, sum);
+    }
+    if (p.c_pixels && piece.last) spread(pass.first, pass.end, piece.row, rows, piece.sums);
   }
 
   // Where the tile's sums go after this block.
-  XCORR_MEMBER TileEnd<T> end_of(int64_t tile, int64_t block, int64_t row, T* sum, int64_t stride) const {
+  XCORR_MEMBER TileEnd<T> end_of(int64_t tile, const Piece& piece, T* sum, int64_t stride) const {
     const TileColumns& at = columns[tile];
-    TileEnd<T> end = {sum, stride, panel_width<T>(at.count), block > 0 ? sum : nullptr, stride};
-    if (block < blocks.parts - 1 || !at.whole || p.turned || p.c_pixels) return end;
+    const int64_t row = piece.row;
+    TileEnd<T> end = {sum, stride, panel_width<T>(at.count), piece.block > 0 ? sum : nullptr, stride};
+    if (!piece.last || !at.whole || p.turned || p.c_pixels) return end;
     end.c = p.c + row * p.c_row + at.image * p.c_jump + at.rest;
     end.c_stride = p.c_row;
     end.columns = at.count;
