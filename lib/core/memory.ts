@@ -1,6 +1,7 @@
 import type { DType, TypedArray } from "./dtype.js";
 import { bytesPerElement } from "./dtype.js";
 import { ArgumentError, MemoryLimitError } from "./errors.js";
+import { crowded, dismiss, introduce, welcome } from "./newcomers.js";
 import { describe } from "./shape.js";
 import { dropSpares } from "./spare.js";
 
@@ -43,7 +44,10 @@ const minimumBytes = 64;
 /** Blocks up to this size are cut from slabs, so that a scalar does not own an ArrayBuffer. */
 const slabbedBytes = 4096;
 const slabBytes = 256 * 1024;
-/** Bytes that may be handed out between two collections the pool asks for (or half of what was live after one, if more). */
+/**
+ * Bytes that may be lost between two collections the pool asks for (or half of what was live after one, if more): those
+ * handed out since the last and not given back.
+ */
 const handedBudget = 48 * 1024 * 1024;
 /** The same at moments of rest, where next to nothing lives that a young collection would have to copy. */
 const restBudget = 16 * 1024 * 1024;
@@ -72,8 +76,12 @@ export class Block {
   readonly bytes: Uint8Array<ArrayBufferLike>;
   /** Bytes it holds: a size class, or the size of shared memory brought by the user. */
   readonly capacity: number;
-  /** Whether the addon watches its owner (else the FinalizationRegistry does). */
+  /** Whether the addon watches its owner (else the FinalizationRegistry does, or it is a newcomer). */
   watched = false;
+  /** Its place among the newcomers (newcomers.ts); -1 if it is none. */
+  newcomer = -1;
+  /** How many collections there had been when it was taken. */
+  takenAt = 0;
   /** Programs in flight that use it: it cannot go back to the pool, and nothing else may write it. */
   pins = 0;
   /** Programs in flight that write it: nobody else may read it. */
@@ -122,7 +130,12 @@ export class Block {
 /** Sizes are rounded up to eight classes per power of two: at most 12.5 % over, and few enough lists to be reused. */
 export function sizeClass(bytes: number): number {
   if (bytes <= minimumBytes) return minimumBytes;
-  const step = Math.max(minimumBytes, 2 ** (Math.floor(Math.log2(bytes - 1)) - 2) / 2);
+  if (bytes <= 8 * minimumBytes) return Math.ceil(bytes / minimumBytes) * minimumBytes;
+  if (bytes <= 2 ** 30) {
+    const step = 1 << (28 - Math.clz32(bytes - 1)); // an eighth of the power of two below
+    return (bytes + step - 1) & -step;
+  }
+  const step = 2 ** (Math.floor(Math.log2(bytes - 1)) - 3);
   return Math.ceil(bytes / step) * step;
 }
 
@@ -260,7 +273,9 @@ export function acquire(bytes: number, owner: object): Block {
 
 /** Makes `owner` the owner of a block: it counts as live until the owner is gone (a foreign block is then forgotten). */
 export function own(block: Block, owner: object): void {
+  block.takenAt = collections;
   handedSinceCollection += block.capacity;
+  handedSinceFullCollection += block.capacity;
   if (block.capacity <= slabbedBytes) slabbedSinceCollection += block.capacity;
   live += block.capacity;
   if (live > peak) peak = live;
@@ -268,15 +283,18 @@ export function own(block: Block, owner: object): void {
   block.live = true;
   block.shape = null;
   if (recordSite !== null) block.site = recordSite();
-  block.watched = hooks !== undefined;
-  if (hooks !== undefined) hooks.watch(block.id, owner);
-  else registry.register(owner, block.id, owner);
+  if (hooks === undefined) {
+    registry.register(owner, block.id, owner);
+    return;
+  }
+  welcome(block, owner);
+  if (crowded()) introduce(hooks.watch);
 }
 
 /** Puts a block back; the caller knows that nobody can read it any more. */
 export function release(block: Block, owner: object): void {
   if (block.watched) hooks!.unwatch(block.id);
-  else registry.unregister(owner);
+  else if (!dismiss(block)) registry.unregister(owner);
   put(block);
 }
 
@@ -286,7 +304,12 @@ function put(block: Block): void {
     return;
   }
   block.live = false;
+  block.watched = false;
   live -= block.capacity;
+  if (block.takenAt === collections) {
+    handedSinceCollection -= block.capacity;
+    if (block.capacity <= slabbedBytes) slabbedSinceCollection -= block.capacity;
+  }
   tensors--;
   if (block.foreign) {
     hooks?.unregister(block.id);
@@ -384,13 +407,14 @@ function makeRoom(capacity: number): void {
 
 function collect(all: boolean): void {
   const before = live;
-  handedSinceFullCollection += handedSinceCollection;
+  const handed = handedSinceCollection;
+  if (hooks !== undefined) introduce(hooks.watch);
   hooks?.collect?.(all);
   collections++;
   sweep();
   // Tensors that survived two young collections are old: when a young one finds little although much was handed out,
   // collect everything, but not again before the live bytes have doubled.
-  if (!all && before - live < handedSinceCollection / 4 && live > 2 * liveAfterFullCollection) {
+  if (!all && before - live < handed / 4 && live > 2 * liveAfterFullCollection) {
     hooks?.collect?.(true);
     collections++;
     sweep();
