@@ -190,6 +190,11 @@ XCORR_INLINE Extent conv_y(const ConvSizes& s) { return span(s.batch * s.out_cha
 XCORR_INLINE Extent conv_w(const ConvSizes& s) {
   return span(s.out_channels * (s.in_channels / s.groups) * volume(s.kernel));
 }
+// Outputs of conv_max_pool, and which of each window's was the largest, in whole blocks of 16 images.
+XCORR_INLINE Extent pooled_y(const ConvSizes& s) { return span(s.batch * s.out_channels * (s.out[1] / 2) * (s.out[2] / 2)); }
+XCORR_INLINE Extent pooled_place(const ConvSizes& s) {
+  return span((s.batch + 15) / 16 * 16 * s.out_channels * (s.out[1] / 2) * (s.out[2] / 2));
+}
 XCORR_INLINE Extent conv_columns(const ConvSizes& s) {
   return span(s.batch * s.in_channels * volume(s.kernel) * volume(s.out));
 }
@@ -221,6 +226,8 @@ XCORR_INLINE Extent gemm_operand(int64_t batch, int64_t stride, int64_t count) {
   K(conv, ConvSizes, F, IN(x, T, conv_x(s)) IN(w, T, conv_w(s)) OPT(bias, T, span(s.out_channels)) OPT(residual, T, conv_y(s)) OUT(y, T, conv_y(s))) \
   K(conv_input_grad, ConvSizes, F, IN(dy, T, conv_y(s)) IN(w, T, conv_w(s)) OPT(bias, T, span(s.in_channels)) OUT(dx, T, conv_x(s))) \
   K(conv_weight_grad, ConvSizes, F, IN(x, T, conv_x(s)) IN(dy, T, conv_y(s)) OUT(dw, T, conv_w(s)) OPTOUT(dbias, T, span(s.out_channels))) \
+  K(conv_max_pool, ConvSizes, F, IN(x, T, conv_x(s)) IN(w, T, conv_w(s)) OPT(bias, T, span(s.out_channels)) OUT(y, T, pooled_y(s)) OUT(place, kInt32, pooled_place(s))) \
+  K(conv_max_pool_grad, ConvSizes, F, IN(x, T, conv_x(s)) OPT(w, T, conv_w(s)) IN(place, kInt32, pooled_place(s)) IN(dy, T, pooled_y(s)) OPTOUT(dx, T, conv_x(s)) OUT(dw, T, conv_w(s)) OPTOUT(dbias, T, span(s.out_channels))) \
   K(im2col, ConvSizes, F, IN(x, T, conv_x(s)) OUT(y, T, conv_columns(s))) \
   K(col2im, ConvSizes, F, IN(x, T, conv_columns(s)) OUT(y, T, conv_x(s))) \
   K(max_pool, PoolSizes, F, IN(x, T, span(s.planes * volume(s.in))) OUT(y, T, span(s.planes * volume(s.out))) OUT(index, kInt32, span(s.planes * volume(s.out)))) \
@@ -253,6 +260,10 @@ XCORR_INLINE Extent gemm_operand(int64_t batch, int64_t stride, int64_t count) {
 //   gemm            c is only read if accumulate.
 //   conv            y = activation(conv + bias + residual). Keeps its weights as it multiplies them (Kept).
 //   conv_input_grad sizes are the forward's; a transposed convolution is this kernel with a bias.
+//   conv_max_pool   y = activation(the largest of 2x2 neighbouring outputs of conv), stride 2, rounded down, ties and NaN as
+//                   in max_pool; two dimensions, one group, stride 1, activation none or relu. place [16 images a block,
+//                   the last filled up][channel][window][image]: which of the window's four it was, row by row, 4 where
+//                   relu has no gradient. In conv_max_pool_grad another number is as good as 4, and w is asked for by dx alone.
 //   max_pool        padding never wins; the first maximum (row-major) on ties; NaN wins, the first of them; index is
 //                   flat in the plane. A window without elements gives -inf and index 0 (avg_pool: 0).
 //   max_pool_grad   index is what max_pool wrote. A gradient whose index is not of its own window is left out, added there,

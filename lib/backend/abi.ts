@@ -220,6 +220,8 @@ export const kernels = {
   conv: ["ConvSizes", "F", ["x", "w", "bias?", "residual?", ">y"]],
   conv_input_grad: ["ConvSizes", "F", ["dy", "w", "bias?", ">dx"]],
   conv_weight_grad: ["ConvSizes", "F", ["x", "dy", ">dw", ">dbias?"]],
+  conv_max_pool: ["ConvSizes", "F", ["x", "w", "bias?", ">y", ">place"]],
+  conv_max_pool_grad: ["ConvSizes", "F", ["x", "w?", "place", "dy", ">dx?", ">dw", ">dbias?"]],
   im2col: ["ConvSizes", "F", ["x", ">y"]],
   col2im: ["ConvSizes", "F", ["x", ">y"]],
   max_pool: ["PoolSizes", "F", ["x", ">y", ">index"]],

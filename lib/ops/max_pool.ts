@@ -24,8 +24,8 @@ interface MaxPoolGeometry extends PoolGeometry {
   readonly returnIndices: boolean;
 }
 
-/** Planes of zeros with the windows' gradients at the places of their maxima. */
-const maxPoolGradOp: Op<"dy" | "index", PoolGeometry> = defineOp<"dy" | "index", PoolGeometry>({
+/** @internal Planes of zeros with the windows' gradients at the places of their maxima. */
+export const maxPoolGradOp: Op<"dy" | "index", PoolGeometry> = defineOp<"dy" | "index", PoolGeometry>({
   name: "max_pool_grad",
   inputs: ["dy", "index"],
   forward: ([dy, index], g) => {

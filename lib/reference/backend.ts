@@ -8,6 +8,7 @@ import { type DType, isFloating } from "../core/dtype.js";
 import { BackendError } from "../core/errors.js";
 import type { Tensor } from "../core/tensor.js";
 import * as conv from "./conv.js";
+import * as convMaxPool from "./conv_max_pool.js";
 import * as copy from "./copy.js";
 import * as gemm from "./gemm.js";
 import * as im2col from "./im2col.js";
@@ -40,6 +41,8 @@ export const reference: { readonly [K in KernelName]: Kernel<K> } = {
   conv: conv.conv,
   conv_input_grad: conv.conv_input_grad,
   conv_weight_grad: conv.conv_weight_grad,
+  conv_max_pool: convMaxPool.conv_max_pool,
+  conv_max_pool_grad: convMaxPool.conv_max_pool_grad,
   im2col: im2col.im2col,
   col2im: im2col.col2im,
   max_pool: pool.max_pool,

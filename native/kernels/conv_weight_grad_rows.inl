@@ -49,6 +49,18 @@ void add_lanes(const T* sums, int64_t count, T* to) {
   }
 }
 
+// 16 images' planes of one channel as [row][column][image], zeros around them and for images that are not there.
+template <class T>
+void transpose_images(const T* from, int64_t stride, int64_t images, int64_t height, int64_t width, int64_t top,
+                      int64_t left, int64_t rows, int64_t columns, T* to) {
+  if (top == 0 && left == 0 && width == columns && height >= rows)
+    return transpose_matrix<T>(from, stride, images, rows * columns, to, Wide<T>::width, Wide<T>::width);
+  for (int64_t i = 0; i < rows * columns * Wide<T>::width; i += Simd<T>::lanes) store(to + i, splat<T>(0));
+  for (int64_t r = 0; r < height && r + top < rows; r++)
+    transpose_matrix<T>(from + r * width, stride, images, larger(0, smaller(width, columns - left)),
+                        to + ((r + top) * columns + left) * Wide<T>::width, Wide<T>::width, Wide<T>::width);
+}
+
 template <class T>
 struct RowsWeightGrad {
   static constexpr int kLanes = Simd<T>::lanes, kWide = Wide<T>::width, kPairs = kVectorBytes == 32 ? 4 : 6;
@@ -236,22 +248,12 @@ struct RowsWeightGrad {
     return pointwise ? start * kWide : start * s.out[2];
   }
 
-  // 16 images' planes of one channel as [row][column][image], zeros around them and for images that are not there.
-  void transpose_images(const T* from, int64_t stride, int64_t images, int64_t height, int64_t width, int64_t top,
-                        int64_t left, int64_t rows, int64_t columns, T* to) const {
-    if (top == 0 && left == 0 && width == columns && height >= rows)
-      return transpose_matrix<T>(from, stride, images, rows * columns, to, kWide, kWide);
-    for (int64_t i = 0; i < rows * columns * kWide; i += kLanes) store(to + i, splat<T>(0));
-    for (int64_t r = 0; r < height && r + top < rows; r++)
-      transpose_matrix<T>(from + r * width, stride, images, larger(0, smaller(width, columns - left)),
-                          to + ((r + top) * columns + left) * kWide, kWide, kWide);
-  }
   void transpose_block(int64_t block, int64_t group, T* x_to, T* dy_to) const {
     const int64_t image = block * kWide, images = smaller(kWide, s.batch - image), in = volume(s.in);
     for (int64_t c = 0; c < channels; c++)
-      transpose_images(conv.x + (image * s.in_channels + group * channels + c) * in, s.in_channels * in, images,
-                       s.in[1], s.in[2], s.pad[1], s.pad[2], padded_h, padded_w,
-                       x_to + c * padded_h * padded_w * kWide);
+      transpose_images<T>(conv.x + (image * s.in_channels + group * channels + c) * in, s.in_channels * in, images,
+                          s.in[1], s.in[2], s.pad[1], s.pad[2], padded_h, padded_w,
+                          x_to + c * padded_h * padded_w * kWide);
     const int64_t out = volume(s.out);
     for (int64_t k = 0; k < outputs; k++)
       transpose_matrix<T>(dy + (image * s.out_channels + group * outputs + k) * out, s.out_channels * out, images, out,

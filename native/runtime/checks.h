@@ -122,7 +122,7 @@ inline const char* check(const GemmSizes& s, int) {
   return reach && fits(s.batch, s.m, s.n) && fits(s.m, s.k) && fits(s.k, s.n) ? nullptr : kTooLarge;
 }
 
-inline const char* check(const ConvSizes& s, int) {
+inline const char* check(const ConvSizes& s, int kernel) {
   if (s.batch < 0 || s.in_channels < 0 || s.out_channels < 0) return "batch and channels must not be negative";
   if (s.groups < 1) return "groups must be at least 1";
   if (s.in_channels % s.groups || s.out_channels % s.groups) return "groups must divide in_channels and out_channels";
@@ -133,6 +133,16 @@ inline const char* check(const ConvSizes& s, int) {
   const bool operands = fits3(s.batch * s.in_channels, s.in) && fits(s.batch, s.out_channels) &&
                         fits3(s.batch * s.out_channels, s.out) && fits(s.in_channels, s.out_channels) &&
                         fits3(s.in_channels * s.out_channels, s.kernel);
+  if (kernel == k_conv_max_pool || kernel == k_conv_max_pool_grad) {
+    if (s.in[0] != 1 || s.out[0] != 1 || s.kernel[0] != 1 || s.pad[0] != 0 || s.groups != 1)
+      return "with pooling there are two dimensions and one group";
+    if (s.stride[1] != 1 || s.stride[2] != 1) return "with pooling stride must be 1";
+    if (s.activation != activation::none && s.activation != activation::relu)
+      return "with pooling activation must be none or relu";
+    if (!fits3(16 * s.in_channels, s.in) || !fits3(16 * s.out_channels, s.out) ||
+        !fits(16, s.in_channels, s.out[1] + s.kernel[1] * s.dilation[1], s.out[2] + s.kernel[2] * s.dilation[2]))
+      return kTooLarge;
+  }
   const bool columns =
       operands && fits3(s.batch * s.in_channels, s.kernel) && fits3(s.batch * s.in_channels * volume(s.kernel), s.out);
   return columns ? nullptr : kTooLarge;
@@ -201,6 +211,9 @@ const char* check_given(const Sizes&, int, const bool*) {
 }
 inline const char* check_given(const GemmSizes& s, int, const bool* given) {
   return s.bias_per == 0 || given[2] ? nullptr : "bias_per asks for a bias";
+}
+inline const char* check_given(const ConvSizes&, int kernel, const bool* given) {
+  return kernel != k_conv_max_pool_grad || !given[4] || given[1] ? nullptr : "dx asks for w";
 }
 inline const char* check_given(const BatchNormSizes& s, int kernel, const bool* given) {
   if (kernel != k_batch_norm_grad || s.activation == activation::none || given[2] || given[6]) return nullptr;

@@ -12,6 +12,7 @@
 #include "../kernels/conv_plan.inl"
 #include "../kernels/conv_pointwise.inl"
 #include "../kernels/conv_pointwise_weight_grad.inl"
+#include "../kernels/conv_max_pool_grad.inl"
 #include "../kernels/conv_weight_grad.inl"
 #include "../kernels/copy.inl"
 #include "../kernels/cross_entropy.inl"

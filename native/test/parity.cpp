@@ -248,8 +248,7 @@ bool make_case(int kernel, Random& random, Case* c) {
 // How far fma and its absence may drive results apart, as a part of the value plus a tenth of the largest one.
 double tolerance(const Case& c) {
   if (c.call.type != kFloat32) return 1e-11;
-  return c.call.kernel == k_conv || c.call.kernel == k_conv_input_grad || c.call.kernel == k_conv_weight_grad ? 3e-4
-                                                                                                              : 5e-5;
+  return c.call.kernel >= k_conv && c.call.kernel <= k_conv_max_pool_grad ? 3e-4 : 5e-5;
 }
 
 void compare_within_rounding(const Case& c, const Result& result, const Result& expected, const std::string& name) {

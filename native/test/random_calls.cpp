@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -139,6 +140,16 @@ void randomize(ConvSizes& s, Random& r, int kernel) {
     s.out_channels = s.groups * r.from(1, 2);
   }
   windows(r, s.in, s.kernel, s.stride, s.dilation, s.pad, s.out, false);
+  if (kernel == k_conv_max_pool || kernel == k_conv_max_pool_grad) {
+    if (r.one_in(3)) s.batch = r.from(14, 70);
+    s.groups = s.in[0] = s.out[0] = s.kernel[0] = 1, s.pad[0] = 0;
+    for (int i = 1; i < kSpatial; i++) {
+      s.stride[i] = 1;
+      s.out[i] = std::max<int64_t>(0, s.in[i] + 2 * s.pad[i] - (s.kernel[i] - 1) * s.dilation[i] - r.below(2));
+    }
+    s.activation = r.one_in(3) ? int64_t(activation::none) : int64_t(activation::relu);
+    return;
+  }
   s.activation = kernel == k_conv ? r.below(activation::kCodes) : int64_t(activation::none);
 }
 void randomize(PoolSizes& s, Random& r, int) {
@@ -202,6 +213,7 @@ bool asked_for(const Sizes&, int, int) {
   return false;
 }
 bool asked_for(const GemmSizes& s, int, int) { return s.bias_per != 0; }
+bool asked_for(const ConvSizes&, int kernel, int operand) { return kernel == k_conv_max_pool_grad && operand == 1; }
 bool asked_for(const BatchNormSizes& s, int kernel, int operand) {
   return kernel == k_batch_norm_grad && operand == (s.activation == activation::relu6 ? 6 : 2);
 }
@@ -312,6 +324,10 @@ void random_input(const Call& call, int operand, void* data, int64_t count, bool
     PoolSizes s;
     memcpy(&s, call.sizes, sizeof s);
     window_places(s, static_cast<int32_t*>(data), r);
+    return;
+  }
+  if (is_named(p, "place")) {
+    for (int64_t i = 0; i < count; i++) static_cast<int32_t*>(data)[i] = (int32_t)r.below(5);
     return;
   }
   if (is_named(p, "index") || is_named(p, "target")) {

@@ -2,12 +2,13 @@ import type { DType, FloatDType } from "../../core/dtype.js";
 import { checkInteger, checkOptions } from "../../core/options.js";
 import type { Tensor } from "../../core/tensor.js";
 import { relu } from "../../ops/activation.js";
+import { convMaxPoolRelu } from "../../ops/conv_max_pool.js";
 import { maxPool2d } from "../../ops/max_pool.js";
 import { flatten } from "../../ops/view.js";
 import { Conv2d } from "../conv.js";
 import { Linear } from "../linear.js";
 import { Module } from "../module.js";
-import { letGoBetween } from "../ownership.js";
+import { keepsNothing, letGoBetween } from "../ownership.js";
 
 export interface LeNetOptions {
   /** Default 10. */
@@ -48,12 +49,21 @@ export class LeNet5 extends Module {
       between.push(t);
       return t;
     };
-    // The largest of what relu leaves is relu of the largest, and so are its gradients: a quarter of the elements.
-    let y = kept(relu(kept(maxPool2d(kept(this.conv1.forward(x)), 2)))); // [batch, 6, 14, 14]
-    y = kept(relu(kept(maxPool2d(kept(this.conv2.forward(y)), 2)))); // [batch, 16, 5, 5]
+    let y = kept(this.#pooled(this.conv1, x, kept)); // [batch, 6, 14, 14]
+    y = kept(this.#pooled(this.conv2, y, kept)); // [batch, 16, 5, 5]
     y = kept(relu(kept(this.fc1.forward(flatten(y, 1)))));
     y = this.fc3.forward(kept(relu(kept(this.fc2.forward(y)))));
     letGoBetween(this, x, between, y);
     return y;
+  }
+
+  /** The layer, its largest outputs, relu; in one pass unless somebody watches the layer. */
+  #pooled<D extends DType>(layer: Conv2d, x: Tensor<D>, kept: (t: Tensor<D>) => Tensor<D>): Tensor<D> {
+    if (keepsNothing(layer)) {
+      const fused = convMaxPoolRelu(x, layer.weight, layer.bias, layer.padding);
+      if (fused !== null) return fused as Tensor<D>;
+    }
+    // The largest of what relu leaves is relu of the largest, and so are its gradients: a quarter of the elements.
+    return relu(kept(maxPool2d(kept(layer.forward(x)), 2)));
   }
 }
