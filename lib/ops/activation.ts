@@ -33,7 +33,11 @@ interface ActivationDefinition {
   readonly parameters?: readonly Parameters[];
 }
 
-type Applied = (x: Tensor, p0?: number, p1?: number) => Tensor;
+interface Applied {
+  (x: Tensor, p0?: number, p1?: number): Tensor;
+  /** dx from dy and what forward saved. */
+  readonly gradient: Op<"dy" | "saved", Parameters>;
+}
 
 function defineActivation({ name, gradient, saves, second, parameters }: ActivationDefinition): Applied {
   const choices = parameters ?? [{ p0: 0, p1: 0 }];
@@ -76,7 +80,8 @@ function defineActivation({ name, gradient, saves, second, parameters }: Activat
       { inputs: { x: [0, 3] }, options: choices[0]! },
     ],
   });
-  return (x, p0 = 0, p1 = 0) => op([x], { p0, p1 });
+  const applied = (x: Tensor, p0 = 0, p1 = 0): Tensor => op([x], { p0, p1 });
+  return Object.assign(applied, { gradient: gradientOp });
 }
 
 function checkInput(call: string, x: unknown): asserts x is Tensor {
@@ -189,6 +194,11 @@ export function relu<D extends DType>(x: Tensor<D>): Tensor<D> {
   if (x.dtype === "int32") return unary("relu", x);
   checkInput("relu", x);
   return apply.relu(x) as Tensor<D>;
+}
+
+/** @internal dy where the relu whose result is y lets it through. */
+export function reluGradient(dy: Tensor, y: Tensor): Tensor {
+  return apply.relu.gradient([dy, y], { p0: 0, p1: 0 });
 }
 
 const hardtanhOp: Op<"x", { low: number; high: number }> = defineOp<"x", { low: number; high: number }>({

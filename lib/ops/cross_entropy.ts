@@ -1,3 +1,4 @@
+import { reduceCodes } from "../backend/abi.js";
 import { run } from "../backend/run.js";
 import type { DType } from "../core/dtype.js";
 import { ArgumentError, DTypeError, IndexError, ShapeError } from "../core/errors.js";
@@ -6,14 +7,16 @@ import { format, numel, type Shape, sameShape } from "../core/shape.js";
 import { empty, isDifferentiable, named, type Tensor } from "../core/tensor.js";
 import { checkTensor, ne } from "./compare.js";
 import { defineOp, type Op } from "./define.js";
-import { contiguous, filled, floating, sameDType } from "./kernel.js";
+import { binary, comparison, contiguous, converted, filled, floating, sameDType } from "./kernel.js";
 import { add, div, mul, neg } from "./pointwise.js";
 import { mean, sum } from "./reduce.js";
 import { logSoftmax, softmax, softmaxJacobian } from "./softmax.js";
-import { cast, reshape, unsqueeze } from "./view.js";
+import { cast, expand, reshape, unsqueeze } from "./view.js";
 import { where } from "./where.js";
 
 /** Cross entropy of logits, with classes as indices (one fused kernel) or as probabilities. */
+
+const sumCode = reduceCodes.indexOf("sum");
 
 /** How the losses of all elements become one: their mean, their sum, or not at all. */
 export type Reduction = "mean" | "sum" | "none";
@@ -33,9 +36,9 @@ interface CrossEntropyOptions {
   readonly smoothing: number;
 }
 
-// logits are [outer, classes, inner], targets and losses [outer, inner].
-function sizes(logits: Tensor, { ignoreIndex, smoothing }: CrossEntropyOptions): number[] {
-  return [logits.shape[0]!, logits.shape[1]!, logits.shape[2]!, ignoreIndex, smoothing];
+// logits are [outer, classes, inner...], targets and losses [outer, inner...].
+function sizes({ shape }: Tensor, { ignoreIndex, smoothing }: CrossEntropyOptions): number[] {
+  return [shape[0]!, shape[1]!, shape.length === 2 ? 1 : numel(shape.slice(2)), ignoreIndex, smoothing];
 }
 
 /** Turns the kernel's report of a bad target into an error with its place and value. */
@@ -63,8 +66,15 @@ function checkTargets(
 
 /** The weight of each target's class, 0 where it is ignored. */
 function targetWeights(target: Tensor, weight: Tensor | null, ignoreIndex: number, dtype: DType): Tensor {
+  if (weight === null) {
+    const ignored = filled([], "int32", ignoreIndex);
+    const counts = comparison("not_equal", target, ignored);
+    const weights = converted(counts, dtype);
+    ignored.dispose();
+    counts.dispose();
+    return weights;
+  }
   const counts = ne(target, ignoreIndex);
-  if (weight === null) return cast(counts, dtype);
   const safe = where(counts, target, 0) as Tensor;
   const chosen = empty([target.numel()], dtype);
   const report = run(
@@ -127,23 +137,70 @@ const crossEntropyGradOp: Op<GradInput, CrossEntropyOptions> = defineOp<GradInpu
   ],
 });
 
-const crossEntropyOp: Op<"logits" | "target" | "weight", CrossEntropyOptions & { shape: Shape }> = defineOp<
-  "logits" | "target" | "weight",
-  CrossEntropyOptions & { shape: Shape }
->({
+type LossInput = "logits" | "target" | "weight";
+interface LossOptions extends CrossEntropyOptions {
+  /** The target's, for messages. */
+  readonly shape: Shape;
+}
+
+function losses(logits: Tensor, target: Tensor, weight: Tensor | null, options: LossOptions): Tensor {
+  const loss = empty(target.shape, logits.dtype);
+  const report = run("cross_entropy", logits.dtype, sizes(logits, options), [
+    contiguous(logits),
+    contiguous(target),
+    weight ? contiguous(weight) : null,
+    loss,
+  ]);
+  checkTargets("crossEntropy", report, target, logits.shape[1]!, options.shape);
+  return loss;
+}
+
+/** The losses of all elements as one, and its gradient, without the steps in between. */
+const meanCrossEntropyOp: Op<LossInput, LossOptions> = defineOp<LossInput, LossOptions>({
+  name: "cross_entropy_mean",
+  inputs: ["logits", "target", "weight"],
+  composite: true,
+  forward: ([logits, target, weight], options, keep) => {
+    const total = reducedTo1(losses(logits!, target!, weight ?? null, options));
+    const weights = reducedTo1(targetWeights(target!, weight ?? null, options.ignoreIndex, logits!.dtype));
+    const mean = binary("div", total, weights);
+    keep(weights);
+    return mean;
+  },
+  grad: {
+    logits: {
+      reads: ["logits", "target", "weight"],
+      formula: (c) => {
+        const share = expand(div(c.dy, c.kept(0)), c.shape("target"));
+        return crossEntropyGradOp([c.input("logits"), c.input("target"), c.optional("weight"), share], {
+          ignoreIndex: c.options.ignoreIndex,
+          smoothing: c.options.smoothing,
+        });
+      },
+    },
+  },
+  samples: () => [
+    {
+      inputs: { logits: [5, 3], target: (r) => r.integers([5], 0, 3), weight: null },
+      options: { ignoreIndex: 1, smoothing: 0, shape: [5] },
+    },
+    {
+      inputs: { logits: [2, 7, 3], target: (r) => r.integers([2, 3], 0, 7), weight: (r) => r.uniform([7], 0.5, 2) },
+      options: { ignoreIndex: -100, smoothing: 0.2, shape: [2, 3] },
+    },
+  ],
+});
+
+function reducedTo1(t: Tensor): Tensor {
+  const y = empty([], t.dtype);
+  run("reduce", t.dtype, [sumCode, 1, t.numel(), 1], [contiguous(t), y]);
+  return y;
+}
+
+const crossEntropyOp: Op<LossInput, LossOptions> = defineOp<LossInput, LossOptions>({
   name: "cross_entropy",
   inputs: ["logits", "target", "weight"],
-  forward: ([logits, target, weight], options) => {
-    const loss = empty(target!.shape, logits!.dtype);
-    const report = run("cross_entropy", logits!.dtype, sizes(logits!, options), [
-      contiguous(logits!),
-      contiguous(target!),
-      weight ? contiguous(weight) : null,
-      loss,
-    ]);
-    checkTargets("crossEntropy", report, target!, logits!.shape[1]!, options.shape);
-    return loss;
-  },
+  forward: ([logits, target, weight], options) => losses(logits!, target!, weight ?? null, options),
   grad: {
     logits: {
       reads: ["logits", "target", "weight"],
@@ -251,17 +308,16 @@ export function crossEntropy<D extends DType>(
   const ignoreIndex = checkInteger(call, "ignoreIndex", options.ignoreIndex ?? -100, -(2 ** 31));
   const weight = options.weight ?? null;
   if (isDifferentiable(target)) return probabilities(input, target, weight, options, smoothing, reduction) as Tensor<D>;
-  const { outer, classes, inner, targetShape } = classLayout(call, input, target);
+  const { classes, targetShape } = classLayout(call, input, target);
   checkClassWeight(call, weight, input, classes);
-  const flatTarget = reshape(classIndices(call, target), [outer, inner]);
-  const loss: Tensor = crossEntropyOp([reshape(input, [outer, classes, inner]), flatTarget, weight], {
-    ignoreIndex,
-    smoothing,
-    shape: targetShape,
-  });
-  if (reduction === "none") return reshape(loss, targetShape) as Tensor<D>;
+  const indices = classIndices(call, target);
+  const unbatched = input.rank === 1;
+  const inputs = unbatched ? [reshape(input, [1, classes]), reshape(indices, [1]), weight] : [input, indices, weight];
+  const settings = { ignoreIndex, smoothing, shape: targetShape };
+  if (reduction === "mean") return meanCrossEntropyOp(inputs, settings) as Tensor<D>;
+  const loss = crossEntropyOp(inputs, settings);
   if (reduction === "sum") return sum(loss) as Tensor<D>;
-  return div(sum(loss), sum(targetWeights(flatTarget, weight, ignoreIndex, input.dtype))) as Tensor<D>;
+  return (unbatched ? reshape(loss, []) : loss) as Tensor<D>;
 }
 
 function probabilities(

@@ -51,7 +51,7 @@ export interface JointDerivative<I extends string, O> {
   /** The inputs that have a derivative; default all. */
   readonly inputs?: readonly I[];
   /** What backward has to find as it was; a function when that depends on which gradients are asked for. */
-  readonly reads?: readonly (I | "output")[] | ((needs: (name: I) => boolean) => readonly (I | "output")[]);
+  readonly reads?: readonly (I | "output")[] | ((needs: (name: I) => boolean, options: O) => readonly (I | "output")[]);
   /** One gradient per input, in order; null where none is needed. */
   readonly formula: (context: GradContext<I, O>) => readonly Gradient[];
 }
@@ -191,7 +191,7 @@ class OpNode<I extends string, O> extends Node implements GradContext<I, O> {
   #saveJoint(inputs: readonly (Tensor | null)[], outputs: readonly Tensor[]): void {
     const { gradAll, inputs: names } = this.#plan.definition;
     const reads = gradAll?.reads;
-    const list = typeof reads === "function" ? reads((name) => this.needs(name)) : (reads ?? []);
+    const list = typeof reads === "function" ? reads((name) => this.needs(name), this.options) : (reads ?? []);
     for (const read of list) this.#save(readNumber(names, read), inputs, outputs);
   }
 

@@ -10,7 +10,7 @@ import {
 import { run } from "../backend/run.js";
 import { type DType, isFloating, typeCode } from "../core/dtype.js";
 import { ArgumentError, DTypeError, ShapeError } from "../core/errors.js";
-import { broadcastShapes, broadcastStrides, describe, numel, type Shape } from "../core/shape.js";
+import { broadcastShapes, broadcastStrides, describe, numel, type Shape, sameShape } from "../core/shape.js";
 import { empty, isTensor, named, type Tensor } from "../core/tensor.js";
 
 /** Calls of the general kernels (fill, copy, unary, binary, compare), which most ops are made of. */
@@ -99,6 +99,11 @@ export function comparison(op: CompareCode, a: Tensor, b: Tensor): Tensor<"bool"
 }
 
 function binarySizes(op: number, shape: Shape, a: Tensor, b: Tensor, p0: number, p1: number): number[] {
+  if (a.shape === shape && sameShape(b.shape, shape) && a.isContiguous() && b.isContiguous()) {
+    // Row by row as it lies: one dimension of kRank.
+    const n = numel(shape);
+    return [op, 1, n, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, p0, p1];
+  }
   const sizes = new Array<number>(2 + 3 * maxRank + 2).fill(0);
   sizes[0] = op;
   const aStrides = a.shape === shape ? a.strides : broadcastStrides(a.shape, a.strides, shape);

@@ -3,8 +3,8 @@ import { run } from "../backend/run.js";
 import type { DType } from "../core/dtype.js";
 import { ArgumentError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
-import { describe, normalizeDims, numel, sameShape, type Shape } from "../core/shape.js";
-import { empty, isTensor, type Tensor } from "../core/tensor.js";
+import { contiguousStrides, describe, normalizeDims, numel, sameShape, type Shape } from "../core/shape.js";
+import { alias, empty, isTensor, type Tensor } from "../core/tensor.js";
 import { defineOp } from "./define.js";
 import { contiguous, floating } from "./kernel.js";
 import { mul } from "./pointwise.js";
@@ -53,11 +53,11 @@ export function reducedShape(shape: Shape, dims: readonly number[], keepdim: boo
 const sumOp = defineOp<"x", { dims: readonly number[]; keepdim: boolean }>({
   name: "sum",
   inputs: ["x"],
-  composite: true,
   forward: ([x], { dims, keepdim }) => {
-    const y = dims.length === 0 ? contiguous(x!) : reduceDims("sum", x!, dims);
-    const own = y.storage === x!.storage ? reduceCopy(x!) : y;
-    return reshape(own, reducedShape(x!.shape, dims, keepdim));
+    if (dims.length === 0) return reduceCopy(x!);
+    const y = reduceDims("sum", x!, dims);
+    const shape = reducedShape(x!.shape, dims, keepdim);
+    return alias(y, shape, contiguousStrides(shape));
   },
   grad: {
     x: {

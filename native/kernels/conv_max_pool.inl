@@ -128,24 +128,49 @@ struct ConvMaxPool : PooledConv<T> {
 #pragma GCC unroll 6
     for (int m = 0; m < kCount; m++)
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; i++) sums[m][i] = splat<T>(0);
+      for (int i = 0; i < 4; i++) sums[m][i] = bias ? set1(bias[m]) : splat<T>(0);
     const int64_t row = call.padded_w * kWide;
     const T* const pixel[4] = {from, from + kWide, from + row, from + row + kWide};
     Base::template add_terms<kCount, 4>(sums, call.terms, weights, call.offset, pixel);
-    const I first = I{};
+    V probe = splat<T>(0);
 #pragma GCC unroll 6
-    for (int m = 0; m < kCount; m++) {
-      PlacedMax<T> each[4];
+    for (int m = 0; m < kCount; m++) probe = probe + ((sums[m][0] + sums[m][1]) + (sums[m][2] + sums[m][3]));
+    const bool relu = call.s.activation == activation::relu;
+    const int64_t plane = call.windows * kWide;
+    if (any(probe != probe)) [[unlikely]] {  // there may be a NaN, which would win
+      V copy[kCount][4];
+#pragma GCC unroll 6
+      for (int m = 0; m < kCount; m++)
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; i++) each[i] = {bias ? sums[m][i] + set1(bias[m]) : sums[m][i], first + Integer(i)};
-      PlacedMax<T> best = each[0].or_later(each[1]).or_later(each[2].or_later(each[3]));
-      if (call.s.activation == activation::relu) {
-        best.place = select(best.value > splat<T>(0), best.place, first + Integer(4));
-        best.value = activate<T>(best.value, activation::relu);
-      }
-      store(y + m * call.windows * kWide, best.value);
-      store_places(place + m * call.windows * kWide, best.place);
+        for (int i = 0; i < 4; i++) copy[m][i] = sums[m][i];
+      for (int m = 0; m < kCount; m++) finish_with_nan(copy[m], relu, y + m * plane, place + m * plane);
+    } else if (relu) {
+#pragma GCC unroll 6
+      for (int m = 0; m < kCount; m++) finish<true>(largest(sums[m]), y + m * plane, place + m * plane);
+    } else {
+#pragma GCC unroll 6
+      for (int m = 0; m < kCount; m++) finish<false>(largest(sums[m]), y + m * plane, place + m * plane);
     }
+  }
+  template <bool kRelu>
+  XCORR_MEMBER static void finish(const PlacedMax<T>& best, T* y, int32_t* place) {
+    store(y, kRelu ? activate<T>(best.value, activation::relu) : best.value);
+    store_places(place, kRelu ? select(best.value > splat<T>(0), best.place, I{} + Integer(4)) : best.place);
+  }
+  XCORR_MEMBER static PlacedMax<T> largest(const V (&sums)[4]) {
+    const auto right = sums[1] > sums[0], below_right = sums[3] > sums[2];
+    const V upper = select(right, sums[1], sums[0]), lower = select(below_right, sums[3], sums[2]);
+    const auto below = lower > upper;
+    const I first = I{};
+    const I upper_place = select(right, first + Integer(1), first);
+    const I lower_place = select(below_right, first + Integer(3), first + Integer(2));
+    return {select(below, lower, upper), select(below, lower_place, upper_place)};
+  }
+  [[gnu::noinline]] static void finish_with_nan(const V (&sums)[4], bool relu, T* y, int32_t* place) {
+    PlacedMax<T> each[4];
+    for (int i = 0; i < 4; i++) each[i] = {sums[i], I{} + Integer(i)};
+    const auto best = each[0].or_later(each[1]).or_later(each[2].or_later(each[3]));
+    relu ? finish<true>(best, y, place) : finish<false>(best, y, place);
   }
   using TileFunction = void (*)(const ConvMaxPool&, const T*, const T*, const T*, T*, int32_t*);
   template <int kCount>

@@ -3,6 +3,7 @@ import { checkInteger, checkOptions } from "../../core/options.js";
 import type { Tensor } from "../../core/tensor.js";
 import { relu } from "../../ops/activation.js";
 import { convMaxPoolRelu } from "../../ops/conv_max_pool.js";
+import { linearRelu } from "../../ops/matmul.js";
 import { maxPool2d } from "../../ops/max_pool.js";
 import { flatten } from "../../ops/view.js";
 import { Conv2d } from "../conv.js";
@@ -51,8 +52,8 @@ export class LeNet5 extends Module {
     };
     let y = kept(this.#pooled(this.conv1, x, kept)); // [batch, 6, 14, 14]
     y = kept(this.#pooled(this.conv2, y, kept)); // [batch, 16, 5, 5]
-    y = kept(relu(kept(this.fc1.forward(flatten(y, 1)))));
-    y = this.fc3.forward(kept(relu(kept(this.fc2.forward(y)))));
+    y = kept(this.#connected(this.fc1, flatten(y, 1), kept));
+    y = this.fc3.forward(kept(this.#connected(this.fc2, y, kept)));
     letGoBetween(this, x, between, y);
     return y;
   }
@@ -65,5 +66,10 @@ export class LeNet5 extends Module {
     }
     // The largest of what relu leaves is relu of the largest, and so are its gradients: a quarter of the elements.
     return relu(kept(maxPool2d(kept(layer.forward(x)), 2)));
+  }
+
+  #connected<D extends DType>(layer: Linear, x: Tensor<D>, kept: (t: Tensor<D>) => Tensor<D>): Tensor<D> {
+    if (keepsNothing(layer)) return linearRelu(x, layer.weight as Tensor<D>, layer.bias as Tensor<D> | null);
+    return relu(kept(layer.forward(x)));
   }
 }
