@@ -43,6 +43,18 @@ function edgeOrThrow(call: string, name: string, t: Tensor): Edge {
   return edge;
 }
 
+function checkList(call: string, name: string, list: unknown): void {
+  if (!Array.isArray(list))
+    throw new ArgumentError(`${call}: ${name} must be a tensor or a list of tensors, got ${describe(list)}`);
+}
+
+/** One tensor or a list of them, as a list without holes. */
+function listed(call: string, name: string, given: Tensor | readonly Tensor[]): readonly Tensor[] {
+  if (isTensor(given)) return [given];
+  checkList(call, name, given);
+  return Array.from(given);
+}
+
 /** The gradient a pass starts with: given and checked, or 1 for a tensor with one element. */
 function startingGradient(
   call: string,
@@ -79,14 +91,15 @@ export function backward(
   options: BackwardOptions & { gradients?: readonly (Tensor | null)[] } = {},
 ): void {
   checkOptions("backward", options, ["gradient", "gradients", "retainGraph", "createGraph", "inputs"]);
-  const list = isTensor(tensors) ? [tensors] : tensors;
+  const list = listed("backward", "the tensor", tensors);
+  if (options.gradients !== undefined) checkList("backward", "gradients", options.gradients);
   const roots = list.map((t) => edgeOrThrow("backward", "the tensor", t));
   const createGraph = options.createGraph ?? false;
   const gradients = list.map((t, i) =>
     startingGradient("backward", t, options.gradients?.[i] ?? (i === 0 ? options.gradient : null), createGraph),
   );
   const retainGraph = options.retainGraph ?? createGraph;
-  const inputs = options.inputs;
+  const inputs = options.inputs === undefined ? undefined : listed("backward", "inputs", options.inputs);
   if (inputs !== undefined && inputs.length === 0)
     throw new ArgumentError("backward: inputs must name at least one tensor, got an empty list");
   const captures = inputs?.map((t, i) => edgeOrThrow("backward", `inputs[${i}]`, t)) ?? null;
@@ -119,8 +132,10 @@ export function grad(
   options: GradOptions = {},
 ): Gradient[] {
   checkOptions("grad", options, ["gradOutputs", "retainGraph", "createGraph", "allowUnused", "materializeGrads"]);
-  const from = isTensor(outputs) ? [outputs] : outputs;
-  const to = isTensor(inputs) ? [inputs] : inputs;
+  const from = listed("grad", "outputs", outputs);
+  const to = listed("grad", "inputs", inputs);
+  if (options.gradOutputs !== undefined && !isTensor(options.gradOutputs))
+    checkList("grad", "gradOutputs", options.gradOutputs);
   if (to.length === 0) throw new ArgumentError("grad: inputs must name at least one tensor, got an empty list");
   const given = isTensor(options.gradOutputs) ? [options.gradOutputs] : (options.gradOutputs ?? []);
   if (given.length > from.length) {

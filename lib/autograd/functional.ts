@@ -18,11 +18,20 @@ export interface FunctionalOptions {
   readonly createGraph?: boolean;
 }
 
-const listOf = (given: Tensors): readonly Tensor[] => (isTensor(given) ? [given] : given);
+const listOf = (call: string, given: Tensors): readonly Tensor[] => {
+  if (isTensor(given)) return [given];
+  if (!Array.isArray(given))
+    throw new ArgumentError(`${call}: needs a tensor or a list of tensors, got ${describe(given)}`);
+  return Array.from(given as readonly Tensor[]);
+};
+
+function checkFunction(call: string, fn: unknown): void {
+  if (typeof fn !== "function") throw new ArgumentError(`${call}: needs a function of tensors, got ${describe(fn)}`);
+}
 
 /** Inputs of their own: copies of the window that require gradients, or recorded copies with createGraph. */
 function prepare(call: string, inputs: Tensors, createGraph: boolean): Tensor[] {
-  return listOf(inputs).map((t, i) => {
+  return listOf(call, inputs).map((t, i) => {
     if (!isTensor(t)) throw new ArgumentError(`${call}: inputs[${i}] must be a tensor, got ${describe(t)}`);
     if (createGraph && t.requiresGrad) return primitives().clone(t); // distinct even if a tensor is given twice
     const leaf = alias(t);
@@ -47,7 +56,7 @@ function vectors(call: string, what: string, given: Tensors | null | undefined, 
     }
     return [primitives().filled(of[0]!.shape, of[0]!.dtype, 1)];
   }
-  const list = listOf(given);
+  const list = listOf(call, given);
   if (list.length !== of.length) {
     throw new ArgumentError(`${call}: v has ${list.length} tensors for ${of.length} ${what}s`);
   }
@@ -104,6 +113,7 @@ export function vjp<I extends Tensors>(
   options: FunctionalOptions = {},
 ): [outputs: Tensors, vjp: I] {
   const createGraph = flag("vjp", options);
+  checkFunction("vjp", fn);
   const x = prepare("vjp", inputs, createGraph);
   const result = enableGrad(() => fn(...x));
   const outputs = outputsOf("vjp", result);
@@ -124,6 +134,7 @@ export function jvp(
   options: FunctionalOptions = {},
 ): [outputs: Tensors, jvp: Tensors] {
   const createGraph = flag("jvp", options);
+  checkFunction("jvp", fn);
   const x = prepare("jvp", inputs, createGraph);
   const directions = vectors("jvp", "input", v, x);
   const result = enableGrad(() => fn(...x));
@@ -181,6 +192,7 @@ export function jacobian<I extends Tensors>(
 ): I[];
 export function jacobian<I extends Tensors>(fn: TensorFunction, inputs: I, options: FunctionalOptions = {}): I | I[] {
   const createGraph = flag("jacobian", options);
+  checkFunction("jacobian", fn);
   const x = prepare("jacobian", inputs, createGraph);
   const result = enableGrad(() => fn(...x));
   const outputs = outputsOf("jacobian", result);
@@ -213,12 +225,13 @@ export function hessian(
   options: FunctionalOptions = {},
 ): Tensor | Tensor[][] {
   const createGraph = flag("hessian", options);
+  checkFunction("hessian", fn);
   const x = prepare("hessian", inputs, createGraph);
   const table = enableGrad(() => {
     const output = scalar("hessian", fn(...x));
     const first = gradients([output], x, vectors("hessian", "output", null, [output]), true);
     return jacobians(first, x, createGraph);
-  }).map((row) => formed(listOf(inputs), row, createGraph));
+  }).map((row) => formed(listOf("hessian", inputs), row, createGraph));
   return isTensor(inputs) ? table[0]![0]! : (table as Tensor[][]);
 }
 
@@ -257,6 +270,7 @@ function product<I extends Tensors>(
   options: FunctionalOptions,
 ): [output: Tensor, product: I] {
   const createGraph = flag(call, options);
+  checkFunction(call, fn);
   const x = prepare(call, inputs, createGraph);
   const given = vectors(call, "input", v, x);
   return enableGrad(() => {

@@ -71,6 +71,7 @@ function generator(seed: number): () => number {
 
 /** The function's outputs as a list; refuses anything but tensors. */
 function evaluate(call: string, fn: Differentiable, inputs: readonly Tensor[]): readonly Tensor[] {
+  if (typeof fn !== "function") throw new ArgumentError(`${call}: needs a function of tensors, got ${describe(fn)}`);
   const result = fn(...inputs);
   const outputs = isTensor(result) ? [result] : result;
   if (!Array.isArray(outputs) || outputs.length === 0 || !outputs.every(isTensor)) {
@@ -81,6 +82,8 @@ function evaluate(call: string, fn: Differentiable, inputs: readonly Tensor[]): 
 
 function checkInputs(call: string, inputs: readonly Tensor[]): number[] {
   const checked: number[] = [];
+  if (!Array.isArray(inputs))
+    throw new ArgumentError(`${call}: inputs must be a list of tensors, got ${describe(inputs)}`);
   inputs.forEach((t, i) => {
     if (!isTensor(t)) throw new ArgumentError(`${call}: inputs[${i}] must be a tensor, got ${describe(t)}`);
     if (!t.requiresGrad) return;

@@ -1,5 +1,5 @@
-import { GradientError } from "../core/errors.js";
-import { format } from "../core/shape.js";
+import { ArgumentError, GradientError } from "../core/errors.js";
+import { describe, format } from "../core/shape.js";
 import type { Storage } from "../core/storage.js";
 import { alias, isTensor, named, type Tensor } from "../core/tensor.js";
 import { edgeOf, type Node, setHistory } from "./node.js";
@@ -20,6 +20,11 @@ let hooks: SavedTensorHooks | null = null;
 
 /** Runs the synchronous `fn`; every tensor that is saved meanwhile goes through `pack`. The innermost hooks win. */
 export function savedTensorHooks<P, T>(given: SavedTensorHooks<P>, fn: () => T): T {
+  if (typeof fn !== "function")
+    throw new ArgumentError(`savedTensorHooks: needs a function that runs under the hooks, got ${describe(fn)}`);
+  const { pack, unpack } = Object(given) as Partial<SavedTensorHooks>;
+  if (typeof pack !== "function" || typeof unpack !== "function")
+    throw new ArgumentError(`savedTensorHooks: hooks must be { pack, unpack }, two functions, got ${describe(given)}`);
   const before = hooks;
   hooks = given as SavedTensorHooks;
   try {

@@ -58,7 +58,12 @@ export class NativeBackend implements Backend {
   run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number {
     const kept = this.kept(kernel, dtype, sizes, operands);
     if (this.encode(this.#calls, kernel, dtype, sizes, operands, kept) > 0) checkBusy(kernel, operands);
-    return this.addon.run();
+    try {
+      return this.addon.run();
+    } catch (error) {
+      // Nothing was computed: the addon checks every length again before it calls a kernel.
+      throw new BackendError((error as Error).message, { cause: error });
+    }
   }
 
   /** Memory in which a call keeps what it makes of its weights, for later calls with the same. */

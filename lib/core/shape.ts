@@ -6,6 +6,17 @@ export type Shape = readonly number[];
 /** Most elements of a tensor: offsets stay exact in a double and index tensors (int32) can address every element. */
 export const maxElements: number = 2 ** 40;
 
+/** Most of what the other sizes of a tensor without elements multiply to: it costs no memory, but loops count through it. */
+const maxEmpty = 2 ** 28;
+
+/** Why no tensor can have these sizes (integers of at least 0), or null. */
+export function sizeProblem(shape: Shape): string | null {
+  let n = 1;
+  for (const size of shape) n *= Math.max(size, 1);
+  if (!(n <= maxElements)) return "has more than 2^40 elements";
+  return n > maxEmpty && shape.includes(0) ? "has no elements, but its other sizes multiply to more than 2^28" : null;
+}
+
 /** `[2, 3]` as people write it, for messages. */
 export function format(shape: Shape): string {
   const shown = shape.length > 64 ? [...shape.slice(0, 64), "…"] : shape;
@@ -83,7 +94,7 @@ export function broadcastStrides(shape: Shape, strides: readonly number[], targe
 /** A dimension counted from the front; negative ones count from the end, as in PyTorch. */
 export function normalizeDim(name: string, dim: number, rank: number): number {
   const limit = Math.max(rank, 1); // a scalar has one virtual dimension
-  if (!Number.isInteger(dim)) throw new ArgumentError(`${name}: dim must be an integer, got ${String(dim)}`);
+  if (!Number.isInteger(dim)) throw new ArgumentError(`${name}: dim must be an integer, got ${describe(dim)}`);
   if (dim < -limit || dim >= limit) {
     throw new IndexError(
       `${name}: dim ${dim} is out of range for a tensor of ${rank} dimensions (${-limit} to ${limit - 1})`,
@@ -103,27 +114,29 @@ export function normalizeDims(
   if (!Array.isArray(list)) {
     throw new ArgumentError(`${name}: dim must be an integer or a list of integers, got ${describe(dim)}`);
   }
-  const out = list.map((d) => normalizeDim(name, d, rank));
-  if (new Set(out).size !== out.length) throw new ArgumentError(`${name}: dim ${format(list)} names a dimension twice`);
+  const out = Array.from(list, (d) => normalizeDim(name, d, rank)); // holes too
+  if (new Set(out).size !== out.length)
+    throw new ArgumentError(`${name}: dim ${describe(list)} names a dimension twice`);
   return out.sort((a, b) => a - b);
 }
 
-/** Refuses what is not a list of sizes; returns a copy. */
+/** Refuses what is not a list of sizes; returns a copy, which is what was checked. */
 export function checkShape(name: string, shape: unknown): number[] {
   if (!Array.isArray(shape)) throw new ArgumentError(`${name}: shape must be a list of sizes, got ${describe(shape)}`);
   if (shape.length > 8)
-    throw new ShapeError(`${name}: tensors have at most 8 dimensions, shape ${format(shape)} has ${shape.length}`);
-  let n = 1;
-  for (const size of shape) {
+    throw new ShapeError(`${name}: tensors have at most 8 dimensions, but the shape has ${shape.length}`);
+  const sizes = Array.from({ length: shape.length }, (_, i): unknown => shape[i]);
+  for (const size of sizes) {
     if (typeof size !== "number" || !Number.isInteger(size) || size < 0) {
       throw new ArgumentError(
-        `${name}: every size must be an integer of at least 0, got ${describe(size)} in ${format(shape)}`,
+        `${name}: every size must be an integer of at least 0, got ${describe(size)} in ${describe(sizes)}`,
       );
     }
-    n *= Math.max(size, 1);
-    if (n > maxElements) throw new ShapeError(`${name}: shape ${format(shape)} has more than 2^40 elements`);
   }
-  return [...shape];
+  const checked = (sizes as number[]).map((size) => size + 0); // without -0
+  const problem = sizeProblem(checked);
+  if (problem !== null) throw new ShapeError(`${name}: shape ${format(checked)} ${problem}`);
+  return checked;
 }
 
 /** A value as it reads in a message: short, whatever it is. */

@@ -36,6 +36,9 @@ export interface AutogradState {
   retainsGrad: boolean;
 }
 
+/** A tensor without elements costs no memory, but its lists would. */
+const maxEmptyLists = 2 ** 22;
+
 /**
  * A rectangular array of numbers: a window (shape, strides, offset, all in elements) on a storage.
  *
@@ -80,8 +83,9 @@ export class Tensor<D extends DType = DType> {
   size(dim: number): number;
   size(dim?: number): Shape | number {
     if (dim === undefined) return this.shape;
-    const value = this.shape.at(dim);
-    if (value === undefined) throw new ShapeError(`size: there is no dimension ${dim} in ${format(this.shape)}`);
+    const value = Number.isInteger(dim) ? this.shape.at(dim) : undefined;
+    if (value === undefined)
+      throw new ShapeError(`size: there is no dimension ${describe(dim)} in ${format(this.shape)}`);
     return value;
   }
 
@@ -169,6 +173,11 @@ export class Tensor<D extends DType = DType> {
 
   /** The values as nested lists; a number (or boolean) for a scalar. */
   toArray(): NestedList {
+    const lists = numel(this.shape.slice(0, Math.max(0, this.shape.indexOf(0))));
+    if (lists > maxEmptyLists)
+      throw new ShapeError(
+        `toArray: ${format(this.shape)} would be ${lists} empty lists; at most ${maxEmptyLists} are made`,
+      );
     const flat = this.data();
     let at = 0;
     const build = (dim: number): NestedList => {

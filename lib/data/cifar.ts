@@ -116,8 +116,10 @@ export function cifar10(folder: string, options: CifarOptions = {}): CifarDatase
   const files = !checkBoolean("cifar10", "train", options.train ?? true)
     ? ["test_batch.bin"]
     : [1, 2, 3, 4, 5].map((n) => `data_batch_${n}.bin`);
-  const [images, labels] = parse(read("cifar10", at, files), 1, 0, [10]);
-  return new CifarDataset(images, labels, 10, names(at, "batches.meta.txt", 10));
+  const records = read("cifar10", at, files);
+  const classes = names(at, "batches.meta.txt", 10);
+  const [images, labels] = parse(records, 1, 0, [10]);
+  return new CifarDataset(images, labels, 10, classes);
 }
 
 /** CIFAR-100 from a folder with train.bin and test.bin. */
@@ -127,8 +129,10 @@ export function cifar100(folder: string, options: CifarOptions = {}): CifarDatas
   const at = inside("cifar100", folder, "cifar-100-binary", "test.bin");
   const files = [!checkBoolean("cifar100", "train", options.train ?? true) ? "test.bin" : "train.bin"];
   const classes = kind === "fine" ? 100 : 20;
-  const [images, labels] = parse(read("cifar100", at, files), 2, kind === "fine" ? 1 : 0, [20, 100]);
-  return new CifarDataset(images, labels, classes, names(at, `${kind}_label_names.txt`, classes));
+  const records = read("cifar100", at, files);
+  const titles = names(at, `${kind}_label_names.txt`, classes);
+  const [images, labels] = parse(records, 2, kind === "fine" ? 1 : 0, [20, 100]);
+  return new CifarDataset(images, labels, classes, titles);
 }
 
 /** CIFAR-10 or CIFAR-100, by the files that the folder has. */

@@ -1,6 +1,8 @@
 import { run } from "../backend/run.js";
+import { isAttached } from "../core/buffers.js";
 import type { DType } from "../core/dtype.js";
 import { ArgumentError, IndexError, ShapeError } from "../core/errors.js";
+import { checkInteger } from "../core/options.js";
 import { describe, format, numel } from "../core/shape.js";
 import { empty, isTensor, type Tensor } from "../core/tensor.js";
 import { stack as stackTensors } from "../ops/join.js";
@@ -44,6 +46,9 @@ export function makeBatch<B extends Batch>(
 
 /** The rows `indices` of a contiguous tensor [n, ...], copied by one kernel call. */
 export function takeRows<D extends DType>(t: Tensor<D>, indices: Int32Array): Tensor<D> {
+  if (!isTensor(t) || t.rank === 0) throw new ArgumentError(`takeRows: needs a tensor [n, ...], got ${describe(t)}`);
+  if (!(indices instanceof Int32Array) || !isAttached(indices))
+    throw new ArgumentError(`takeRows: indices must be an Int32Array, got ${describe(indices)}`);
   const index = empty([indices.length], "int32");
   index.storage.array("int32").set(indices);
   const y = empty([indices.length, ...t.shape.slice(1)], t.dtype);
@@ -61,8 +66,9 @@ export class TensorDataset<B extends Batch = Batch> implements Dataset<B> {
 
   constructor(...tensors: B) {
     if (tensors.length === 0) throw new ArgumentError("TensorDataset: needs at least one tensor");
-    for (const t of tensors) {
+    for (const t of tensors)
       if (!isTensor(t)) throw new ArgumentError(`TensorDataset: every part must be a tensor, got ${describe(t)}`);
+    for (const t of tensors) {
       if (t.rank === 0 || t.shape[0] !== tensors[0]!.shape[0]) {
         throw new ShapeError(
           `TensorDataset: all tensors must have the same first dimension, got ${tensors.map((u) => format(u.shape)).join(" and ")}`,
@@ -91,8 +97,12 @@ export class Subset<B extends Batch = Batch> implements Dataset<B> {
   readonly indices: Int32Array;
 
   constructor(dataset: Dataset<B>, indices: ArrayLike<number>) {
+    if (typeof (Object(dataset) as Partial<Dataset>).length !== "number")
+      throw new ArgumentError(`Subset: needs a dataset, got ${describe(dataset)}`);
+    if (typeof indices !== "object" || indices === null || (ArrayBuffer.isView(indices) && !isAttached(indices)))
+      throw new ArgumentError(`Subset: indices must be a list of sample numbers, got ${describe(indices)}`);
     this.dataset = dataset;
-    this.indices = Int32Array.from(indices);
+    this.indices = Int32Array.from(Array.from(indices, (i) => checkInteger("Subset", "every index", i, -(2 ** 31))));
     for (const i of this.indices) {
       if (i < 0 || i >= dataset.length)
         throw new IndexError(`Subset: index ${i} is out of range for ${dataset.length} samples`);
@@ -117,6 +127,8 @@ export class Subset<B extends Batch = Batch> implements Dataset<B> {
 
 /** Stacks single samples part by part. */
 export function stack<B extends Batch>(samples: readonly B[]): B {
+  if (!Array.isArray(samples) || !samples.every((sample) => Array.isArray(sample) && sample.every(isTensor)))
+    throw new ArgumentError(`stack: needs a list of samples, each a list of tensors, got ${describe(samples)}`);
   const first = samples[0];
   if (first === undefined) throw new ArgumentError("stack: there are no samples");
   return first.map((part, p) => {

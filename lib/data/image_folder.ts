@@ -51,7 +51,7 @@ interface Sharp {
   }>;
 }
 
-type OpenSharp = (input: Uint8Array, options?: { limitInputPixels: number }) => Sharp;
+type OpenSharp = (input: Uint8Array, options: { limitInputPixels: number | false }) => Sharp;
 
 async function loadSharp(call: string): Promise<OpenSharp> {
   try {
@@ -92,7 +92,7 @@ async function decode(
   const bytes = typeof image === "string" ? await readWholeAsync("decodeImage", image, mostFile, opening) : image;
   let decoded: Awaited<ReturnType<Sharp["toBuffer"]>>;
   try {
-    const { format, width = 0, height = 0 } = await sharp(bytes).metadata();
+    const { format, width = 0, height = 0 } = await sharp(bytes, { limitInputPixels: false }).metadata(); // the header alone
     if (!formats.has(format)) throw new FormatError(`it is ${format}; readable are ${[...formats].join(", ")}`);
     const most = Math.max(freePixels, pixelsPerByte * bytes.length);
     if (width * height > most) {

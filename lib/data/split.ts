@@ -42,6 +42,12 @@ export class ConcatDataset<B extends Batch = Batch> implements Dataset<B> {
 
   constructor(...datasets: readonly Dataset<B>[]) {
     if (datasets.length === 0) throw new ArgumentError("ConcatDataset: needs at least one data set");
+    for (const [i, dataset] of datasets.entries()) {
+      if (typeof (Object(dataset) as Partial<Dataset>).length !== "number")
+        throw new ArgumentError(
+          `ConcatDataset: data set ${i} must have a length and get(index), got ${describe(dataset)}`,
+        );
+    }
     this.datasets = datasets;
     for (const dataset of datasets) this.#starts.push(this.#starts.at(-1)! + dataset.length);
   }

@@ -81,7 +81,7 @@ function checkNumbers(call: string, name: string, value: unknown, positive: bool
   const list = Array.isArray(value) ? value : [value];
   for (const v of list) {
     checkNumber(call, name, v);
-    if (positive && !(v > 0)) throw new ArgumentError(`${call}: ${name} must be above 0, got ${v}`);
+    if (positive && !(v > 0)) throw new ArgumentError(`${call}: ${name} must be above 0, got ${describe(v)}`);
   }
 }
 
@@ -127,7 +127,7 @@ export interface CropOptions {
 /** Cuts a window of `size` (one number or [height, width]) at a random place out of each image. */
 export function randomCrop(size: number | readonly [number, number], options: CropOptions = {}): ImageTransform {
   checkOptions("randomCrop", options, ["padding", "fill"]);
-  const [outHeight, outWidth] = typeof size === "number" ? [size, size] : size;
+  const [outHeight, outWidth] = typeof size === "number" ? [size, size] : Array.isArray(size) ? size : [0, 0];
   for (const s of [outHeight, outWidth])
     if (!Number.isInteger(s) || s < 1)
       throw new ArgumentError(`randomCrop: size must be integers of at least 1, got ${describe(size)}`);

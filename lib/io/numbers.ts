@@ -1,6 +1,6 @@
 import type { DType } from "../core/dtype.js";
 import { FormatError } from "../core/errors.js";
-import { format, maxElements, numel, type Shape } from "../core/shape.js";
+import { format, numel, type Shape, sizeProblem } from "../core/shape.js";
 import { empty, type Tensor } from "../core/tensor.js";
 import { contiguous } from "../ops/kernel.js";
 
@@ -126,8 +126,8 @@ export const writtenAs: Readonly<Record<DType, FileTypeName>> = {
 /** Refuses sizes of a file that no tensor here can have. */
 export function checkSizes(shape: Shape, field: string, fail: (what: string) => never): void {
   if (shape.length > 8) fail(`${field} has ${shape.length} dimensions; tensors here have at most 8`);
-  if (!(shape.reduce((n, size) => n * Math.max(size, 1), 1) <= maxElements))
-    fail(`${field} ${format(shape)} has more than 2^40 elements`);
+  const problem = sizeProblem(shape);
+  if (problem !== null) fail(`${field} ${format(shape)} ${problem}`);
 }
 
 /** A tensor of elements that `read` copies into the memory it is given. */

@@ -129,6 +129,8 @@ export class ModuleList extends Container {
   }
 
   extend(modules: Iterable<Module>): this {
+    if (typeof modules !== "object" || modules === null || !(Symbol.iterator in modules) || ArrayBuffer.isView(modules))
+      throw new ArgumentError(`ModuleList.extend: needs a list of modules, got ${describe(modules)}`);
     for (const module of modules) this.append(module);
     return this;
   }

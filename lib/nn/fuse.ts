@@ -1,6 +1,6 @@
 import type { FloatDType } from "../core/dtype.js";
 import { ArgumentError } from "../core/errors.js";
-import { format } from "../core/shape.js";
+import { describe, format } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import { BatchNorm1d, BatchNorm2d, BatchNorm3d } from "./batch_norm.js";
 import { Conv1d, Conv2d, Conv3d } from "./conv.js";
@@ -26,9 +26,9 @@ export function fuseConvBn<C extends AnyConv | AnyConvTranspose>(
   const call = "fuseConvBn";
   const turned = transposed.findIndex((kind) => conv instanceof kind);
   const dims = turned >= 0 ? turned : convolutions.findIndex((kind) => conv instanceof kind);
-  if (dims < 0) throw new ArgumentError(`${call}: conv must be a convolution layer, got ${String(conv)}`);
+  if (dims < 0) throw new ArgumentError(`${call}: conv must be a convolution layer, got ${describe(conv)}`);
   if (!(norm instanceof BatchNorm1d || norm instanceof BatchNorm2d || norm instanceof BatchNorm3d))
-    throw new ArgumentError(`${call}: norm must be a batch norm layer, got ${String(norm)}`);
+    throw new ArgumentError(`${call}: norm must be a batch norm layer, got ${describe(norm)}`);
   if (conv.training || norm.training)
     throw new ArgumentError(`${call}: only layers in evaluation mode can be fused; call eval() on the model before`);
   const { runningMean, runningVar } = norm;

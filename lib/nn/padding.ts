@@ -27,7 +27,7 @@ abstract class Pad extends Module {
         `${call}: padding must be a number or a list of ${2 * dims}, before and after each dimension from the last, got ${describe(padding)}`,
       );
     }
-    this.padding = list.map((amount, i) => checkInteger(call, `padding[${i}]`, amount, -(2 ** 31)));
+    this.padding = Array.from(list, (amount, i) => checkInteger(call, `padding[${i}]`, amount, -(2 ** 31)));
     this.#mode = mode;
     this.#value = checkNumber(call, "value", value);
   }

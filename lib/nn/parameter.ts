@@ -27,7 +27,7 @@ export class Parameter<D extends DType = DType> extends Tensor<D> {
  */
 export class UninitializedParameter extends Parameter {
   constructor(dtype: FloatDType = "float32") {
-    super(empty([0], dtype));
+    super(empty([0], floatingOr(dtype)));
   }
 
   /** Gives the parameter memory of its own, uninitialised; the caller fills it. */
@@ -40,6 +40,11 @@ export class UninitializedParameter extends Parameter {
     replaceValue(this, value);
     Object.setPrototypeOf(this, Parameter.prototype);
   }
+}
+
+function floatingOr(dtype: unknown): FloatDType {
+  if (dtype === "float32" || dtype === "float64") return dtype;
+  throw new DTypeError(`dtype of a parameter must be float32 or float64, got ${describe(dtype)}`);
 }
 
 type Mutable = { -readonly [K in "dtype" | "shape" | "strides" | "offset" | "storage"]: Tensor[K] };

@@ -1,4 +1,6 @@
+import { isSharedArrayBuffer } from "node:util/types";
 import { setRequiresGrad } from "../autograd/node.js";
+import { isAttached, typedArrayName } from "../core/buffers.js";
 import { bytesPerElement, type DType, isDType, type TypedArray } from "../core/dtype.js";
 import { ArgumentError, DTypeError, ShapeError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
@@ -41,15 +43,29 @@ export function finish<D extends DType>(t: Tensor<D>, options: CreateOptions<D>)
   return t;
 }
 
-/** The element type that a typed array's values are kept in. */
+const typedArrays: Readonly<Record<string, DType>> = {
+  Float32Array: "float32",
+  Float64Array: "float64",
+  Int32Array: "int32",
+  Uint8Array: "uint8",
+  Uint8ClampedArray: "uint8",
+};
+
+/** The element type that a typed array's values are kept in. It may come from another realm. */
 function dtypeOf(array: object): DType {
-  if (array instanceof Float32Array) return "float32";
-  if (array instanceof Float64Array) return "float64";
-  if (array instanceof Int32Array) return "int32";
-  if (array instanceof Uint8Array || array instanceof Uint8ClampedArray) return "uint8";
-  throw new DTypeError(
-    `tensor: a ${array.constructor.name} has no dtype here; give a Float32Array, Float64Array, Int32Array or Uint8Array, or a list`,
-  );
+  const kind = typedArrayName(array) ?? describe(array);
+  const dtype = Object.hasOwn(typedArrays, kind) ? typedArrays[kind] : undefined;
+  if (dtype === undefined) {
+    throw new DTypeError(
+      `tensor: a ${kind} has no dtype here; give a Float32Array, Float64Array, Int32Array or Uint8Array, or a list`,
+    );
+  }
+  if (!isAttached(array)) {
+    throw new ArgumentError(
+      `tensor: the buffer of the ${kind} was detached (sent to another thread, say), or shrunk below it; give a copy`,
+    );
+  }
+  return dtype;
 }
 
 /** The shape of nested lists, or an error that names the first ragged one. */
@@ -150,7 +166,7 @@ export function fromShared<D extends DType>(
   options: CreateOptions<D> & { byteOffset?: number } = {},
 ): Tensor<D> {
   const dtype = createOptions<D>("fromShared", options, "float32", ["byteOffset"]);
-  if (!(buffer instanceof SharedArrayBuffer))
+  if (!isSharedArrayBuffer(buffer))
     throw new ArgumentError(`fromShared: needs a SharedArrayBuffer, got ${describe(buffer)}`);
   const sizes = checkShape("fromShared", shape);
   const byteOffset = options.byteOffset ?? 0;

@@ -3,7 +3,7 @@ import { type Edge, edgeOf, setHistory } from "../autograd/node.js";
 import type { DType } from "../core/dtype.js";
 import { ArgumentError, GradientError, ShapeError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
-import { format, sameShape } from "../core/shape.js";
+import { describe, format, sameShape } from "../core/shape.js";
 import { alias, isTensor, Tensor } from "../core/tensor.js";
 import { binaryInto, copyInto, filled } from "./kernel.js";
 import { add, div, mul, type Operand, sub } from "./pointwise.js";
@@ -163,6 +163,8 @@ export function copy_<D extends DType>(target: Tensor<D>, value: Tensor): Tensor
 /** Sets all elements to `value`. */
 export function fill_<D extends DType>(target: Tensor<D>, value: number | boolean): Tensor<D> {
   checkTarget("fill_", target);
+  if (typeof value !== "number" && typeof value !== "boolean")
+    throw new ArgumentError(`fill_: the value must be a number, got ${describe(value)}`);
   return assign("fill_", target, filled([], target.dtype, Number(value)));
 }
 

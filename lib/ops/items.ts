@@ -60,7 +60,8 @@ function consumed(item: IndexItem): number {
 function checkItem(call: string, item: unknown, at: number): asserts item is IndexItem {
   if (item === null || item === "...") return;
   if (typeof item === "number") {
-    if (!Number.isInteger(item)) throw new ArgumentError(`${call}: item ${at} must be an integer, got ${item}`);
+    if (!Number.isInteger(item))
+      throw new ArgumentError(`${call}: item ${at} must be an integer, got ${describe(item)}`);
     return;
   }
   if (isTensor(item)) {

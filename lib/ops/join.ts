@@ -157,7 +157,7 @@ export function split<D extends DType>(x: Tensor<D>, size: number | readonly num
   let sizes: number[];
   if (typeof size === "number") {
     checkInteger("split", "size", size, whole === 0 ? 0 : 1);
-    const count = Math.max(1, Math.ceil(whole / Math.max(size, 1)));
+    const count = checkPieces("split", Math.max(1, Math.ceil(whole / Math.max(size, 1))));
     sizes = Array.from({ length: count }, (_, i) => Math.min(size, whole - i * size));
   } else {
     sizes = checkShapeList("split", size);
@@ -171,10 +171,20 @@ export function split<D extends DType>(x: Tensor<D>, size: number | readonly num
   return [...splitOp.all([x], { dim: d, sizes })] as Tensor<D>[];
 }
 
+/** Views cost some hundred bytes of JavaScript's heap each, and a full heap ends the process. */
+const mostPieces = 2 ** 20;
+
+function checkPieces(call: string, count: number): number {
+  if (count > mostPieces)
+    throw new ShapeError(`${call}: would make ${count} tensors; at most ${mostPieces} are made, cut in larger parts`);
+  return count;
+}
+
 function checkShapeList(call: string, sizes: unknown): number[] {
   if (!Array.isArray(sizes))
     throw new ArgumentError(`${call}: needs a size or a list of sizes, got ${describe(sizes)}`);
-  return sizes.map((s) => checkInteger(call, "every size", s, 0));
+  checkPieces(call, sizes.length);
+  return Array.from(sizes, (s) => checkInteger(call, "every size", s, 0));
 }
 
 /** x cut along `dim` (default 0) into at most `chunks` parts of equal size (the last may be smaller). */
@@ -184,6 +194,7 @@ export function chunk<D extends DType>(x: Tensor<D>, chunks: number, dim: number
   if (x.rank === 0) throw new ShapeError("chunk: a scalar cannot be cut");
   const d = normalizeDim("chunk", dim, x.rank);
   const size = Math.ceil(x.shape[d]! / chunks);
+  checkPieces("chunk", size === 0 ? chunks : 1);
   return size === 0 ? split(x, new Array<number>(chunks).fill(0), d) : split(x, size, d);
 }
 
@@ -192,7 +203,7 @@ export function unbind<D extends DType>(x: Tensor<D>, dim: number = 0): Tensor<D
   checkTensor("unbind", "x", x);
   if (x.rank === 0) throw new ShapeError("unbind: a scalar has no dimension to take apart");
   const d = normalizeDim("unbind", dim, x.rank);
-  const count = x.shape[d]!;
+  const count = checkPieces("unbind", x.shape[d]!);
   return count === 0 ? [] : split(x, new Array<number>(count).fill(1), d).map((t) => squeeze(t, d));
 }
 

@@ -119,13 +119,18 @@ function binarySizes(op: number, shape: Shape, a: Tensor, b: Tensor, p0: number,
   return sizes;
 }
 
+/** Refuses what is no tensor. */
+function given(name: string, argument: string, t: unknown): void {
+  if (!isTensor(t)) throw new ArgumentError(`${name}: ${argument} must be a tensor, got ${describe(t)}`);
+}
+
 /** Refuses two tensors of different types: xcorr never promotes one silently. */
 export function sameDType(name: string, aName: string, a: Tensor, bName: string, b: Tensor): void {
   for (const [argument, t] of [
     [aName, a],
     [bName, b],
   ] as const) {
-    if (!isTensor(t)) throw new ArgumentError(`${name}: ${argument} must be a tensor, got ${describe(t)}`);
+    given(name, argument, t);
   }
   if (a.dtype !== b.dtype) {
     throw new DTypeError(
@@ -136,6 +141,7 @@ export function sameDType(name: string, aName: string, a: Tensor, bName: string,
 
 /** Refuses a tensor that is not floating. */
 export function floating(name: string, argument: string, t: Tensor): void {
+  given(name, argument, t);
   if (!isFloating(t.dtype)) {
     throw new DTypeError(`${name}: ${named(argument, t)} must be float32 or float64; convert it with .to("float32")`);
   }
@@ -143,6 +149,7 @@ export function floating(name: string, argument: string, t: Tensor): void {
 
 /** Refuses a tensor of the wrong rank. */
 export function ofRank(name: string, argument: string, t: Tensor, rank: number, layout: string): void {
+  given(name, argument, t);
   if (t.shape.length !== rank) {
     throw new ShapeError(
       `${name}: ${argument} must have ${rank} dimensions ${layout}, but it is ${named("", t).trim()}`,

@@ -1,7 +1,7 @@
 import type { DType } from "../core/dtype.js";
 import { ArgumentError, IndexError, ShapeError } from "../core/errors.js";
 import { checkInteger, checkNumber, checkOptions } from "../core/options.js";
-import { broadcastShapes, format, normalizeDim, sameShape } from "../core/shape.js";
+import { broadcastShapes, describe, format, normalizeDim, sameShape } from "../core/shape.js";
 import { empty, type Tensor } from "../core/tensor.js";
 import { clampBetween, relu } from "./activation.js";
 import { checkTensor, eq, ne } from "./compare.js";
@@ -200,7 +200,7 @@ export function multiMarginLoss<D extends DType>(
   checkOptions(call, options, ["reduction", "p", "margin", "weight"]);
   const reduction = checkReduction(call, options.reduction);
   const p = options.p ?? 1;
-  if (p !== 1 && p !== 2) throw new ArgumentError(`${call}: p must be 1 or 2, got ${String(p)}`);
+  if (p !== 1 && p !== 2) throw new ArgumentError(`${call}: p must be 1 or 2, got ${describe(p)}`);
   const margin = checkNumber(call, "margin", options.margin ?? 1);
   const { batch, classes, unbatched } = batched(call, input);
   const labels = classIndices(call, target);

@@ -1,5 +1,6 @@
 import type { DType } from "../core/dtype.js";
 import { ArgumentError } from "../core/errors.js";
+import { describe } from "../core/shape.js";
 import { checkNumber, checkOptions } from "../core/options.js";
 import type { Tensor } from "../core/tensor.js";
 import { relu } from "./activation.js";
@@ -28,7 +29,7 @@ function lpPool(
   checkOptions(call, options, ["stride", "ceilMode"]);
   checkNumber(call, "p", p);
   if (p === 0 || !Number.isFinite(p))
-    throw new ArgumentError(`${call}: p must be a finite number other than 0, got ${p}`);
+    throw new ArgumentError(`${call}: p must be a finite number other than 0, got ${describe(p)}`);
   const kernel = perDimension(call, "kernelSize", kernelSize, dims, 1);
   const pool = [avgPool1d, avgPool2d, avgPool3d][dims - 1]!;
   const means = pool(pow(x, p), kernel, options);

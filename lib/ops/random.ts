@@ -2,9 +2,9 @@ import { type RandomCode, randomCodes } from "../backend/abi.js";
 import { run } from "../backend/run.js";
 import type { FloatDType } from "../core/dtype.js";
 import { ArgumentError, DTypeError } from "../core/errors.js";
-import { checkInteger } from "../core/options.js";
-import { checkShape, numel, type Shape } from "../core/shape.js";
-import { empty, type Tensor } from "../core/tensor.js";
+import { checkInteger, checkNumber, checkOptions } from "../core/options.js";
+import { checkShape, describe, numel, type Shape } from "../core/shape.js";
+import { empty, isTensor, type Tensor } from "../core/tensor.js";
 import { type CreateOptions, createOptions, finish } from "./create.js";
 import { converted } from "./kernel.js";
 
@@ -107,8 +107,11 @@ function random<D extends FloatDType>(
   const dtype = createOptions<D>(call, options, "float32", ["generator"]);
   if (dtype !== "float32" && dtype !== "float64")
     throw new DTypeError(`${call}: dtype must be float32 or float64, got ${dtype}`);
+  const { generator = defaultGenerator } = options;
+  if (!(generator instanceof Generator))
+    throw new ArgumentError(`${call}: generator must be a Generator, got ${describe(generator)}`);
   const t = empty(checkShape(call, shape), dtype);
-  (options.generator ?? defaultGenerator).fill(kind, t, p0, p1);
+  generator.fill(kind, t, p0, p1);
   return finish(t, options) as Tensor<D>;
 }
 
@@ -124,7 +127,9 @@ export function uniform<D extends FloatDType = "float32">(
   high: number,
   options: RandomOptions<D> = {},
 ): Tensor<D> {
-  if (!(low <= high)) throw new ArgumentError(`uniform: low must not be above high, got ${low} and ${high}`);
+  checkNumber("uniform", "low", low);
+  checkNumber("uniform", "high", high);
+  if (low > high) throw new ArgumentError(`uniform: low must not be above high, got ${low} and ${high}`);
   return random("uniform", "uniform", shape, low, high, options);
 }
 
@@ -140,7 +145,8 @@ export function normal<D extends FloatDType = "float32">(
   deviation: number,
   options: RandomOptions<D> = {},
 ): Tensor<D> {
-  if (!(deviation >= 0)) throw new ArgumentError(`normal: deviation must be at least 0, got ${deviation}`);
+  checkNumber("normal", "mean", mean);
+  checkNumber("normal", "deviation", deviation, 0);
   return random("normal", "normal", shape, mean, deviation, options);
 }
 
@@ -150,7 +156,7 @@ export function bernoulli<D extends FloatDType = "float32">(
   p: number,
   options: RandomOptions<D> = {},
 ): Tensor<D> {
-  if (!(p >= 0 && p <= 1)) throw new ArgumentError(`bernoulli: p must be a probability from 0 to 1, got ${p}`);
+  checkNumber("bernoulli", "p", p, 0, 1);
   return random("bernoulli", "bernoulli", shape, p, 0, options);
 }
 
@@ -173,18 +179,26 @@ export function randint(
 
 /** The integers 0 to n - 1 in random order. */
 export function randperm(n: number, options: { generator?: Generator } = {}): Tensor<"int32"> {
+  checkOptions("randperm", options, ["generator"]);
   const order = (options.generator ?? defaultGenerator).permutation(checkInteger("randperm", "n", n, 0));
   const t = empty([n], "int32");
   t.storage.array("int32").set(order);
   return t;
 }
 
+function checkLike(call: string, t: unknown, options: unknown): void {
+  if (!isTensor(t)) throw new ArgumentError(`${call}: needs a tensor, got ${describe(t)}`);
+  checkOptions(call, options, ["dtype", "requiresGrad", "generator"]);
+}
+
 /** Normal numbers (mean 0, standard deviation 1) with the shape and dtype of `t`. */
 export function randnLike<D extends FloatDType>(t: Tensor<D>, options: RandomOptions<D> = {}): Tensor<D> {
+  checkLike("randnLike", t, options);
   return randn(t.shape, { ...options, dtype: options.dtype ?? t.dtype });
 }
 
 /** Uniform numbers in [0, 1) with the shape and dtype of `t`. */
 export function randLike<D extends FloatDType>(t: Tensor<D>, options: RandomOptions<D> = {}): Tensor<D> {
+  checkLike("randLike", t, options);
   return rand(t.shape, { ...options, dtype: options.dtype ?? t.dtype });
 }

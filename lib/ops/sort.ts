@@ -4,7 +4,7 @@ import { run } from "../backend/run.js";
 import { type DType, isFloating } from "../core/dtype.js";
 import { ArgumentError } from "../core/errors.js";
 import { checkInteger, checkOptions } from "../core/options.js";
-import { format, normalizeDim } from "../core/shape.js";
+import { describe, format, normalizeDim } from "../core/shape.js";
 import { empty, type Tensor } from "../core/tensor.js";
 import { readDimOptions } from "./argmax.js";
 import { checkTensor } from "./compare.js";
@@ -72,7 +72,7 @@ export function topk<D extends DType>(
   const size = x.rank === 0 ? 1 : x.shape[dim]!;
   if (!Number.isInteger(k) || k < 0 || k > size) {
     throw new ArgumentError(
-      `topk: k must be from 0 to ${size}, the size of dimension ${dim} of ${format(x.shape)}, got ${k}`,
+      `topk: k must be from 0 to ${size}, the size of dimension ${dim} of ${format(x.shape)}, got ${describe(k)}`,
     );
   }
   const { indices } = sorted(x as Tensor, dim, options.largest ?? true);

@@ -308,7 +308,8 @@ function setOwn(object: object, name: string, value: unknown): void {
 }
 
 function asGroups<O extends GroupOptions>(call: string, given: GivenParameters<O>): GivenGroup<O>[] {
-  if (isTensor(given) || typeof given !== "object" || given === null || !(Symbol.iterator in given)) {
+  const listed = typeof given === "object" && given !== null && Symbol.iterator in given && !ArrayBuffer.isView(given);
+  if (isTensor(given) || !listed) {
     throw new ArgumentError(
       `${call}: the parameters must be a list of tensors or of groups { params, ... }, got ${describe(given)}`,
     );

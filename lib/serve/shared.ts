@@ -1,3 +1,4 @@
+import { isSharedArrayBuffer } from "node:util/types";
 import { bytesPerElement, type DType, isDType } from "../core/dtype.js";
 import { ArgumentError } from "../core/errors.js";
 import { describe } from "../core/shape.js";
@@ -28,7 +29,7 @@ export function share<D extends DType>(t: Tensor<D>): SharedTensor<D> {
   const { bytes } = t.storage.block;
   const width = bytesPerElement(dtype);
   t.storage.array(dtype); // refuses what is still being computed
-  if (bytes.buffer instanceof SharedArrayBuffer && t.isContiguous()) {
+  if (isSharedArrayBuffer(bytes.buffer) && t.isContiguous()) {
     return { buffer: bytes.buffer, shape: [...shape], dtype, byteOffset: bytes.byteOffset + t.offset * width };
   }
   const count = t.numel() * width;
@@ -42,7 +43,7 @@ export function share<D extends DType>(t: Tensor<D>): SharedTensor<D> {
 
 /** A tensor over the memory of a message that `share` made, without a copy. Threads must agree on who writes when. */
 export function receive<D extends DType>(message: SharedTensor<D>): Tensor<D> {
-  if (typeof message !== "object" || message === null || !(message.buffer instanceof SharedArrayBuffer))
+  if (typeof message !== "object" || message === null || !isSharedArrayBuffer(message.buffer))
     throw new ArgumentError(`receive: needs what share() has made, got ${describe(message)}`);
   if (!isDType(message.dtype)) throw new ArgumentError(`receive: dtype is ${describe(message.dtype)}`);
   return fromShared(message.buffer, message.shape, { dtype: message.dtype, byteOffset: message.byteOffset });

@@ -140,7 +140,11 @@ export function loadCheckpoint(path: string, parts: Readonly<Record<string, Stat
       give(part, given);
     }
   } catch (error) {
-    for (const back of undo.reverse()) back();
+    for (const back of undo.reverse()) {
+      try {
+        back();
+      } catch {} // it refuses its own state as well; the first error says what is wrong
+    }
     throw error;
   }
   for (const commit of commits) commit();

@@ -1,10 +1,11 @@
 import { noGrad } from "../autograd/mode.js";
 import { scope } from "../autograd/scope.js";
 import { ArgumentError } from "../core/errors.js";
+import { checkOptions } from "../core/options.js";
 import { describe } from "../core/shape.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import type { Batch } from "../data/dataset.js";
-import type { Module } from "../nn/module.js";
+import { Module } from "../nn/module.js";
 import type { Metric } from "./metrics.js";
 
 /** What hands out the batches of an epoch each time it is iterated: a DataLoader, or a list of batches. */
@@ -48,6 +49,14 @@ export async function evaluate<B extends Batch, M extends Metrics = Record<never
   batches: BatchSource<B>,
   options: EvaluateOptions<B, M> = {},
 ): Promise<Evaluation<M>> {
+  checkOptions("evaluate", options, ["loss", "metrics", "forward"]);
+  if (!(model instanceof Module)) throw new ArgumentError(`evaluate: needs a module, got ${describe(model)}`);
+  if (
+    typeof batches !== "object" ||
+    batches === null ||
+    !(Symbol.asyncIterator in batches || Symbol.iterator in batches)
+  )
+    throw new ArgumentError(`evaluate: needs batches to iterate over, such as a DataLoader, got ${describe(batches)}`);
   const metrics = (options.metrics ?? {}) as M;
   const forward = options.forward ?? forwardOf<B>(model);
   for (const metric of Object.values(metrics)) metric.reset();

@@ -143,6 +143,7 @@ function checkFit<B extends Batch, M extends Metrics, T extends Metrics>(
   model: Module,
   options: FitOptions<B, M, T>,
 ): void {
+  if (options === undefined) throw new ArgumentError("fit: needs options such as { train, optimizer, loss }");
   checkOptions("fit", options, optionNames);
   if (!(model instanceof Module)) throw new ArgumentError(`fit: model must be a Module, got ${describe(model)}`);
   const { train, validation, optimizer, parts } = options;

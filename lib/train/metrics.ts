@@ -139,7 +139,7 @@ export function meanLoss(loss: (output: Tensor, target: Tensor) => Tensor): Metr
 
 /** How often class i (row) was taken for class j (column). */
 export function confusionMatrix(classes: number): Metric<number[][]> {
-  checkInteger("confusionMatrix", "classes", classes, 1);
+  checkInteger("confusionMatrix", "classes", classes, 1, 8192);
   const zeros = (): number[][] => Array.from({ length: classes }, () => new Array<number>(classes).fill(0));
   let counts = zeros();
   return {

@@ -1,4 +1,6 @@
 import { createRequire } from "node:module";
+import { ArgumentError } from "../core/errors.js";
+import { checkOptions } from "../core/options.js";
 
 /** Progress of a run: a bar where there is a terminal (drawn by the cli-progress package, if installed), else plain lines. */
 
@@ -76,6 +78,8 @@ function loadBar(): { SingleBar: new (options: object) => SingleBar } | null {
 
 /** Starts showing progress. */
 export function progress(options: ProgressOptions): Progress {
+  checkOptions("progress", options, ["label", "total", "itemsPerStep", "unit", "stream", "everySeconds"]);
+  if (options === undefined) throw new ArgumentError("progress: needs { label, total }");
   const { label, total, itemsPerStep = 1, unit = "items", stream = process.stderr, everySeconds = 5 } = options;
   const clock = new Clock(total, itemsPerStep);
   const library = stream.isTTY ? loadBar() : null;
