@@ -126,6 +126,7 @@ function given(name: string, argument: string, t: unknown): void {
 
 /** Refuses two tensors of different types: xcorr never promotes one silently. */
 export function sameDType(name: string, aName: string, a: Tensor, bName: string, b: Tensor): void {
+  if (isTensor(a) && isTensor(b) && a.dtype === b.dtype) return;
   for (const [argument, t] of [
     [aName, a],
     [bName, b],

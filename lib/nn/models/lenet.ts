@@ -60,7 +60,7 @@ export class LeNet5 extends Module {
 
   /** The layer, its largest outputs, relu; in one pass unless somebody watches the layer. */
   #pooled<D extends DType>(layer: Conv2d, x: Tensor<D>, kept: (t: Tensor<D>) => Tensor<D>): Tensor<D> {
-    if (keepsNothing(layer)) {
+    if (isPlain(layer)) {
       const fused = convMaxPoolRelu(x, layer.weight, layer.bias, layer.padding);
       if (fused !== null) return fused as Tensor<D>;
     }
@@ -69,7 +69,15 @@ export class LeNet5 extends Module {
   }
 
   #connected<D extends DType>(layer: Linear, x: Tensor<D>, kept: (t: Tensor<D>) => Tensor<D>): Tensor<D> {
-    if (keepsNothing(layer)) return linearRelu(x, layer.weight as Tensor<D>, layer.bias as Tensor<D> | null);
+    if (layer.constructor === Linear && keepsNothing(layer))
+      return linearRelu(x, layer.weight as Tensor<D>, layer.bias as Tensor<D> | null);
     return relu(kept(layer.forward(x)));
   }
+}
+
+/** Whether a layer is what the constructor made, and nobody watches it. */
+function isPlain(layer: Conv2d): boolean {
+  const { groups, paddingMode, stride, dilation } = layer;
+  const ones = groups === 1 && stride.every((n) => n === 1) && dilation.every((n) => n === 1);
+  return layer.constructor === Conv2d && ones && paddingMode === "zeros" && keepsNothing(layer);
 }
