@@ -1,6 +1,7 @@
 // cross_entropy and its gradient over [outer, classes, inner]: softmax and loss in one pass over the logits.
 #pragma once
 #include "softmax.inl"
+#include "transpose.inl"
 
 namespace xcorr {
 namespace {
@@ -87,13 +88,33 @@ XCORR_INLINE void cross_entropy_columns(const CrossEntropy<T>& c, const ColumnSt
   }
 }
 
+// Many rows of few classes: 16 rows at a time are transposed, and then are columns.
+constexpr int64_t kMostTransposed = 64;
+XCORR_INLINE bool rows_as_columns(const CrossEntropySizes& s) {
+  return s.inner == 1 && s.classes <= kMostTransposed && s.outer >= 8;
+}
+// body(strip, first row) for every 16 rows.
+template <class Body>
+XCORR_INLINE void for_each_rows16(const Runtime& runtime, const CrossEntropySizes& s, const Body& body) {
+  run_ranges(runtime, (s.outer + 15) / 16, 8 * 16 * s.classes, 1, [&](int64_t first, int64_t end) {
+    for (int64_t row = 16 * first; row < 16 * end && row < s.outer; row += 16)
+      body(ColumnStrip{s.outer - row < 16 ? s.outer - row : 16, 16}, row);
+  });
+}
+
 template <class T>
 int64_t cross_entropy(const CrossEntropySizes& s, const Runtime& runtime, void* const* operands) {
   const T* const x = static_cast<const T*>(operands[0]);
   const CrossEntropy<T> c = {s, static_cast<const int32_t*>(operands[1]), static_cast<const T*>(operands[2])};
   T* const loss = static_cast<T*>(operands[3]);
   if (const int64_t bad = first_bad_target(s, c.target)) return bad;
-  if (s.inner == 1) {
+  if (rows_as_columns(s)) {
+    for_each_rows16(runtime, s, [&](ColumnStrip strip, int64_t row) {
+      alignas(64) T columns[kMostTransposed * 16];
+      transpose_matrix<T>(x + row * s.classes, s.classes, strip.count, s.classes, columns, 16, 16);
+      cross_entropy_columns(c, strip, static_cast<const T*>(columns), row, loss + row);
+    });
+  } else if (s.inner == 1) {
     run_ranges(runtime, s.outer, 8 * s.classes, 1, [&](int64_t first, int64_t end) {
       for (int64_t row = first; row < end; row++) loss[row] = cross_entropy_row(c, x + row * s.classes, c.label(row));
     });
@@ -175,7 +196,14 @@ int64_t cross_entropy_grad(const CrossEntropySizes& s, const Runtime& runtime, v
   T* const dx = static_cast<T*>(operands[4]);
   if (const int64_t bad = first_bad_target(s, c.target)) return bad;
   const double weights = c.weight ? fold_row<T, reduce::sum>(c.weight, s.classes) : (double)s.classes;
-  if (s.inner == 1) {
+  if (rows_as_columns(s)) {
+    for_each_rows16(runtime, s, [&](ColumnStrip strip, int64_t row) {
+      alignas(64) T columns[kMostTransposed * 16], gradients[kMostTransposed * 16];
+      transpose_matrix<T>(x + row * s.classes, s.classes, strip.count, s.classes, columns, 16, 16);
+      cross_entropy_grad_columns(c, strip, static_cast<const T*>(columns), row, dy + row, weights, gradients);
+      transpose_matrix<T>(gradients, 16, s.classes, strip.count, dx + row * s.classes, s.classes, s.classes);
+    });
+  } else if (s.inner == 1) {
     run_ranges(runtime, s.outer, 8 * s.classes, 1, [&](int64_t first, int64_t end) {
       for (int64_t row = first; row < end; row++) {
         const int64_t at = row * s.classes;
