@@ -11,6 +11,7 @@ import {
   runAsync,
   setMemoryLimit,
   setPrecision,
+  type ConvOptions,
   type Tensor,
 } from "./support/xcorr.js";
 
@@ -64,6 +65,7 @@ describe.skipIf(nativeTargets.length === 0)("weights kept between calls", () => 
         [2, 24],
         [8, 8],
         [1, 5],
+        [1, 7],
       ] as const)
         it(`${way}, ${mode}, ${batch} x ${size} x ${size}: the same bits in every call`, () => {
           computing(way, () => {
@@ -74,6 +76,62 @@ describe.skipIf(nativeTargets.length === 0)("weights kept between calls", () => 
             for (let i = 0; i < 4; i++) expect(conv(image, weight)).toBe(expected);
           });
         });
+
+  for (const way of nativeTargets)
+    for (const [batch, size, stride] of [
+      [1, 7, 1],
+      [3, 7, 1],
+      [1, 14, 1],
+      [2, 13, 2],
+      [1, 20, 1],
+      [2, 31, 1],
+      [1, 41, 2],
+    ] as const)
+      it(`${way}, 1x1 with stride ${stride}, ${batch} x ${size} x ${size}: the same bits in every call`, () => {
+        computing(way, () => {
+          const image = randn([batch, 396, size, size]);
+          const weight = randn([75, 396, 1, 1]);
+          const bias = randn([75]);
+          const once = (w: Tensor, b: Tensor | null): string => {
+            const y = noGrad(() => conv2d(image, w, { bias: b, stride }));
+            const result = bits(y);
+            y.dispose();
+            return result;
+          };
+          for (const b of [bias, null]) {
+            const copy = weight.clone();
+            const expected = once(copy, b);
+            copy.dispose();
+            for (let i = 0; i < 4; i++) expect(once(weight, b)).toBe(expected);
+          }
+        });
+      });
+
+  for (const way of nativeTargets)
+    for (const [batch, size, options] of [
+      [1, 7, { padding: 1 }],
+      [1, 14, { padding: 1, stride: 2 }],
+      [2, 9, { padding: 2, dilation: 2 }],
+      [1, 20, { stride: 3 }],
+      [1, 12, { padding: [0, 4] }],
+    ] as const)
+      it(`${way}, direct, ${batch} x ${size} x ${size}, ${JSON.stringify(options)}: the same bits in every call`, () => {
+        computing(way, () => {
+          setPrecision("exact");
+          const image = randn([batch, 57, size, size]);
+          const weight = randn([75, 57, 3, 3]);
+          const once = (w: Tensor): string => {
+            const y = noGrad(() => conv2d(image, w, options as ConvOptions));
+            const result = bits(y);
+            y.dispose();
+            return result;
+          };
+          const copy = weight.clone();
+          const expected = once(copy);
+          copy.dispose();
+          for (let i = 0; i < 4; i++) expect(once(weight)).toBe(expected);
+        });
+      });
 
   it("are kept from the second call with the same values on, and given back with the weight", () => {
     const { image, weight } = layer();

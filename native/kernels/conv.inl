@@ -13,7 +13,7 @@
 //        pixels of dy; 64 where one of the next two holds too.
 //     4. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more.
 //     5. winograd.inl, F(2x2): the same, default or tight precision, 32 of its smaller tiles or more; 16 if
-//        C*K >= 32768.
+//        C*K >= 32768 (the input gradient).
 //     6. winograd_strided.inl: 3x3, stride 2, float32, default or tight precision, C and K >= 8, 32 tiles of 2x2 or
 //        more; the input gradient with padding 1.
 //     7. conv_input_grad_few_channels.inl: input gradients alone; stride 2, C * phases of the stride from 4 to 16,
@@ -21,8 +21,12 @@
 //     8. conv_image_lanes.inl: 24 images or more, rows of less than 24 outputs, 4 <= K <= 64, two to 32 taps, small
 //        images; the input gradient with stride 1.
 //     9. conv_few_channels.inl: K <= 64, C <= 32, more than one tap.
-//    10. conv_pointwise.inl: one tap, stride 1, no padding, images of 16 pixels or more.
-//    11. conv_direct.inl: anything; the input gradient by phases of the stride.
+//    10. conv_pointwise.inl: one tap, stride 1, no padding, images of 16 pixels or more. If weights are kept, and
+//    images
+//        have up to 256 pixels or all together up to 4096: conv_pointwise_kept.inl (forward, float32), the same bits.
+//    11. conv_direct.inl: anything; the input gradient by phases of the stride. If weights are kept and up to 256
+//    pixels
+//        are written: conv_pointwise_kept.inl (forward, float32), the same bits.
 //   conv_weight_grad
 //     1. depthwise.inl: as above.
 //     2. conv_pointwise_strided.inl: as above.
@@ -42,6 +46,7 @@
 #include "conv_input_grad_columns.inl"
 #include "conv_input_grad_few_channels.inl"
 #include "conv_pointwise.inl"
+#include "conv_pointwise_kept.inl"
 #include "conv_pointwise_weight_grad.inl"
 #include "conv_pointwise_strided.inl"
 #include "conv_weight_grad.inl"
@@ -72,7 +77,7 @@ XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t*
   return precision >= kTight && s.batch * ceil_div(out[1], 2) * ceil_div(out[2], 2) >= few ? 2 : 0;
 }
 
-// Forward and input gradient: where there are many weights, transforming them for 16 tiles is less work than packing.
+// Input gradient: where there are many weights, transforming them for 16 tiles is less work than packing.
 XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t* out) {
   const int64_t c = s.in_channels / s.groups, k = s.out_channels / s.groups;
   return winograd_tile(s, precision, out, c * k >= 32768 ? 16 : 32);
@@ -107,10 +112,12 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
   if (depthwise_fits(s)) return asks ? int64_t(kOk) : Depthwise<T>(s, named(runtime, "depthwise")).forward(operands);
   if (PointwiseStrided<T>::fits(s)) {
     const PointwiseStrided<T> strided(s, runtime);
-    return strided.large() ? strided.forward(operands, "pointwise") : strided.gathered(conv<T>, operands, 5);
+    const bool keeps = runtime.kept && kept_pointwise_fits(forward_correlation<T>(strided.dense, operands));
+    return strided.large() && !keeps ? strided.forward(operands, "pointwise") : strided.gathered(conv<T>, operands, 5);
   }
   if constexpr (sizeof(T) == 4) {
-    const int tile = winograd_tile(s, runtime.precision, s.out);
+    // With fewer tiles direct convolution is faster from the second call on, when packed weights are kept.
+    const int tile = winograd_tile(s, runtime.precision, s.out, 32);
     int64_t status = kNotFinite;
     if (tile == 4)
       status = Winograd<4>(named(runtime, "winograd 4x4"), correlation).run();
@@ -124,7 +131,15 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
     return asks ? int64_t(kOk) : ImageLanes<T>(named(runtime, "image lanes"), correlation).execute();
   if (few_channels_fit(correlation))
     return asks ? int64_t(kOk) : FewChannels<T>(named(runtime, "few channels"), correlation).execute();
-  if (pointwise_fits(correlation)) return asks ? int64_t(kOk) : pointwise_run(correlation, named(runtime, "pointwise"));
+  if (pointwise_fits(correlation)) {
+    if constexpr (sizeof(T) == 4)
+      if (runtime.kept && kept_pointwise_fits(correlation))
+        return KeptPointwise(named(runtime, "pointwise kept"), correlation).execute();
+    return asks ? int64_t(kOk) : pointwise_run(correlation, named(runtime, "pointwise"));
+  }
+  if constexpr (sizeof(T) == 4)
+    if (runtime.kept && kept_direct_fits(correlation))
+      return KeptPointwise(named(runtime, "direct kept"), correlation).execute();
   return direct_run(correlation, named(runtime, "direct"));
 }
 

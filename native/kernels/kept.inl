@@ -8,7 +8,7 @@ namespace xcorr {
 namespace {
 
 constexpr int64_t kKeptHeader = 64;
-constexpr int64_t kLeastKept = 128 << 10;  // what is smaller is made anew at next to no cost
+constexpr int64_t kLeastKept = 64 << 10;  // what is smaller is made anew at next to no cost
 
 struct KeptHeader {
   enum State : int32_t { empty, filling, filled };
