@@ -200,6 +200,18 @@ describe("safetensors", () => {
       /too many lists, objects and values/,
     );
   });
+  it("gives back what it had read when a later tensor is wrong", () => {
+    const count = 4000;
+    const header = JSON.stringify({
+      a: { dtype: "F32", shape: [count], data_offsets: [0, 4 * count] },
+      b: { dtype: "I64", shape: [count], data_offsets: [4 * count, 12 * count] },
+    });
+    const bytes = Buffer.alloc(8 + header.length + 12 * count);
+    bytes.writeBigUInt64LE(BigInt(header.length));
+    bytes.write(header, 8);
+    bytes.writeBigInt64LE(2n ** 40n, bytes.length - 8);
+    expect(thrown(() => io.decodeSafetensors(bytes)).message).toMatch(/"b": element 3999 is 1099511627776/);
+  });
   it("a file that is cut while others have it open is named", () => {
     const path = at("cut.safetensors");
     io.saveSafetensors(path, { a: ones([1000]) });
@@ -403,6 +415,60 @@ describe("states load all or not at all", () => {
     const [a, b] = [own["0.bias"]!.toArray(), own["1.bias"]!.toArray()];
     model.loadStateDict({ ...own, "0.bias": own["1.bias"]!, "1.bias": own["0.bias"]! });
     expect([model.stateDict()["0.bias"]!.toArray(), model.stateDict()["1.bias"]!.toArray()]).toEqual([b, a]);
+  });
+
+  it("of an optimiser and a schedule, with an option or a count that is none", () => {
+    const parts = made();
+    const before = values(parts);
+    const { state, paramGroups } = parts.optimizer.stateDict();
+    const [group] = paramGroups;
+    const groups: unknown[] = [
+      { lr: -1 },
+      { lr: "0.1" },
+      { lr: Number.NaN },
+      { betas: [0.9] },
+      { betas: { 0: 0.9, 1: 0.9, length: 2 } },
+      { eps: null },
+      { amsgrad: "yes" },
+      { initialLr: "1" },
+      { params: [0] },
+      { params: [0, 0] },
+      { params: [0, "1"] },
+      { params: null },
+      JSON.parse('{"__proto__":{"lr":1}}'),
+    ];
+    for (const change of groups) {
+      const changed = Object.create(null) as Record<string, unknown>;
+      for (const [name, value] of [...Object.entries(group!), ...Object.entries(change as object)])
+        changed[name] = value;
+      expect(
+        () => parts.optimizer.loadStateDict({ state, paramGroups: [changed as never] }),
+        JSON.stringify(change),
+      ).toThrow(XcorrError);
+    }
+    const wrong: unknown[] = [
+      { 0: { step: -1 } },
+      { 0: { step: 1.5 } },
+      { 0: { step: ones([2, 3]) } },
+      { 0: { expAvg: 3 } },
+      { 0: { expAvg: ones([7]) } },
+      { 0: null },
+      { 9: {} },
+      null,
+    ];
+    for (const each of wrong)
+      expect(() => parts.optimizer.loadStateDict({ state: each as never, paramGroups })).toThrow(XcorrError);
+    for (const each of [
+      null,
+      [],
+      { lastEpoch: "1" },
+      { lastEpoch: 1.5 },
+      { baseLrs: [1, 2] },
+      { lastLr: [Number.NaN] },
+      { gamma: null },
+    ])
+      expect(() => parts.schedule.loadStateDict(each as never), JSON.stringify(each)).toThrow(XcorrError);
+    expect(values(parts)).toBe(before);
   });
 
   it("of a checkpoint of which any number, word or tensor was changed", () => {

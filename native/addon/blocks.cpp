@@ -9,12 +9,31 @@ namespace {
 constexpr int64_t kMostBlocks = 1 << 24;
 constexpr int64_t kHugePages = int64_t(4) << 20;  // blocks from here on are asked to use them
 
-// The bytes of a typed array of this type; false after throwing.
+// Whether the memory of a buffer stays where it is and as long as it is: neither detached nor resizable. Shared memory
+// can only grow, in its place.
+bool stays(napi_env env, napi_value buffer) {
+  bool detached = false, resizable = false, shared = false;
+  napi_value flag;
+  shared = napi_is_arraybuffer(env, buffer, &shared) != napi_ok || !shared;
+  if (shared) return true;
+  if (napi_is_detached_arraybuffer(env, buffer, &detached) != napi_ok || detached) return false;
+  if (napi_get_named_property(env, buffer, "resizable", &flag) == napi_ok) {
+    napi_get_value_bool(env, flag, &resizable);  // not there before Node 20
+  } else {
+    napi_value error;  // a getter of the caller's own that throws
+    napi_get_and_clear_last_exception(env, &error);
+    return false;
+  }
+  return !resizable;
+}
+
+// The bytes of a typed array of this type, over memory that stays; false after throwing.
 bool typed_array(napi_env env, napi_value value, napi_typedarray_type wanted, const char* message, void** data,
                  size_t* length) {
   napi_typedarray_type type;
-  if (napi_get_typedarray_info(env, value, &type, length, data, nullptr, nullptr) == napi_ok && type == wanted &&
-      (*data || *length == 0))
+  napi_value buffer;
+  if (napi_get_typedarray_info(env, value, &type, length, data, &buffer, nullptr) == napi_ok && type == wanted &&
+      (*data || *length == 0) && stays(env, buffer))
     return true;
   throw_type_error(env, message);
   return false;
@@ -44,7 +63,8 @@ napi_value attach(napi_env env, napi_callback_info info) {
   Environment* environment = arguments.environment;
   void* data;
   size_t length;
-  if (!typed_array(env, arguments.value[0], napi_float64_array, "attach takes a Float64Array", &data, &length))
+  if (!typed_array(env, arguments.value[0], napi_float64_array,
+                   "attach takes a Float64Array over memory that is neither detached nor resizable", &data, &length))
     return nullptr;
   napi_ref keeper;
   if (napi_create_reference(env, arguments.value[0], 1, &keeper) != napi_ok) return nullptr;
@@ -60,7 +80,9 @@ napi_value misalignment(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   void* data;
   size_t length;
-  if (!typed_array(env, arguments.value[0], napi_uint8_array, "misalignment takes a Uint8Array", &data, &length))
+  if (!typed_array(env, arguments.value[0], napi_uint8_array,
+                   "misalignment takes a Uint8Array over memory that is neither detached nor resizable", &data,
+                   &length))
     return nullptr;
   return number(env, double(reinterpret_cast<uintptr_t>(data) % 64));
 }
@@ -73,7 +95,9 @@ napi_value register_block(napi_env env, napi_callback_info info) {
   void* data;
   size_t length;
   if (!integer_argument(env, arguments.value[0], "registerBlock: id", 0, double(kMostBlocks - 1), &id) ||
-      !typed_array(env, arguments.value[1], napi_uint8_array, "registerBlock takes a Uint8Array", &data, &length))
+      !typed_array(env, arguments.value[1], napi_uint8_array,
+                   "registerBlock takes a Uint8Array over memory that is neither detached nor resizable", &data,
+                   &length))
     return nullptr;
   if (id < (int64_t)blocks.size() && blocks[id]) {
     Text message;

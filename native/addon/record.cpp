@@ -25,6 +25,63 @@ bool read_kept(const Environment& environment, const double* place, Record* reco
   return true;
 }
 
+bool is_step(int kernel) {
+  return kernel == k_sgd_step || kernel == k_adam_step || kernel == k_rmsprop_step || kernel == k_adagrad_step ||
+         kernel == k_nadam_step;
+}
+
+// Whether a call writes operand `i`: what the contract says, and the optional buffers of optimisers.
+bool is_written(int kernel, int i) { return kKernel[kernel].parameter[i].written() || (i >= 2 && is_step(kernel)); }
+
+// Whether the elements of operand `in` are those of the written operand `out`, one for one, and the kernel reads each
+// before it writes it (abi.h): the only way in which operands may share memory.
+bool in_place(const Record& record, int in, int out) {
+  const Region &reads = record.call.region[in], &writes = record.call.region[out];
+  const bool same = record.operands[in] == record.operands[out] && reads.element_bytes == writes.element_bytes &&
+                    reads.low == writes.low && reads.high == writes.high;
+  const int kernel = record.call.kernel;
+  if (!same || is_written(kernel, in)) return false;
+  if (kernel == k_unary || is_step(kernel)) return true;
+  if (kernel != k_binary) return false;
+  BinarySizes s;
+  memcpy(&s, record.call.sizes, sizeof s);
+  const int64_t* stride = in == 0 ? s.a_stride : s.b_stride;
+  int64_t step = 1;
+  for (int64_t i = s.rank - 1; i >= 0; step *= s.shape[i--])
+    if (s.shape[i] != 1 && stride[i] != step) return false;
+  return true;
+}
+
+bool apart(const void* a, const Region& x, const void* b, const Region& y) {
+  const unsigned char *p = static_cast<const unsigned char*>(a), *q = static_cast<const unsigned char*>(b);
+  return p + x.high <= q + y.low || q + y.high <= p + x.low || x.low == x.high || y.low == y.high;
+}
+
+// Kernels write while they still read, on several threads, so nothing that is written may lie in another operand.
+bool check_overlaps(const Record& record, Text* error) {
+  const Kernel& kernel = kKernel[record.call.kernel];
+  for (int i = 0; i < kernel.parameters; i++) {
+    if (!record.operands[i]) continue;
+    if (record.keeps &&
+        !apart(record.operands[i], record.call.region[i], record.kept.memory, {1, 0, record.kept.bytes})) {
+      error->print("%s: operand %s lies in the memory where the call keeps its weights", kernel.name,
+                   kernel.parameter[i].name);
+      return false;
+    }
+    if (!is_written(record.call.kernel, i)) continue;
+    for (int j = 0; j < kernel.parameters; j++) {
+      if (j == i || !record.operands[j] ||
+          apart(record.operands[i], record.call.region[i], record.operands[j], record.call.region[j]) ||
+          in_place(record, j, i))
+        continue;
+      error->print("%s: operand %s lies in the memory of %s, which is written; copy it first", kernel.name,
+                   kernel.parameter[j].name, kernel.parameter[i].name);
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 int64_t read_record(const Environment& environment, const double* numbers, int64_t length, Record* record,
@@ -88,23 +145,7 @@ int64_t read_record(const Environment& environment, const double* numbers, int64
     record->operands[i] = first;
     record->blocks[i] = block;
   }
-  // Kernels check positions before they write, so nothing that is written may change them.
-  const Kernel& kernel = kKernel[record->call.kernel];
-  for (int i = 0; i < operands; i++) {
-    const char* name = kernel.parameter[i].name;
-    if (!given[i] || kernel.parameter[i].written() || (strcmp(name, "index") && strcmp(name, "target"))) continue;
-    const unsigned char* at = static_cast<const unsigned char*>(record->operands[i]);
-    for (int j = 0; j < operands; j++) {
-      if (!given[j] || !kernel.parameter[j].written()) continue;
-      const unsigned char* out = static_cast<const unsigned char*>(record->operands[j]);
-      const Region &reads = record->call.region[i], &writes = record->call.region[j];
-      if (at + reads.high <= out + writes.low || out + writes.high <= at + reads.low) continue;
-      error->print("%s: operand %s lies in the memory of %s, which is written; copy it first", kernel.name, name,
-                   kernel.parameter[j].name);
-      return 0;
-    }
-  }
-  return used;
+  return check_overlaps(*record, error) ? used : 0;
 }
 
 bool read_records(const Environment& environment, const double* numbers, int64_t length, std::vector<Record>* records,

@@ -34,9 +34,10 @@ XCORR_INLINE Axis input_grad_axis(const ConvSizes& s, int d, int64_t phase) {
   }
   axis.tap_stride = stride / a;  // every so many taps the remainder comes back
   axis.tap_step = -(dilation / a);
+  const int64_t last = axis.tap_stride < s.kernel[d] ? axis.tap_stride : s.kernel[d];
   int64_t tap = 0;
-  while (tap < axis.tap_stride && (reach - tap * dilation) % stride != 0) tap++;
-  if (tap < axis.tap_stride && tap < s.kernel[d]) {
+  while (tap < last && (reach - tap * dilation) % stride != 0) tap++;
+  if (tap < last) {
     axis.first_tap = tap;
     axis.taps = ceil_div(s.kernel[d] - tap, axis.tap_stride);
     axis.offset = (reach - tap * dilation) / stride;

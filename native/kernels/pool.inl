@@ -304,6 +304,8 @@ int64_t avg_pool_grad(const PoolSizes& s, const Runtime& runtime, void* const* o
     const auto is_whole = [&](int64_t j) { return taps_inside(s, 2, chunk.first + j).count() == s.kernel[2]; };
     while (whole < whole_end && !is_whole(whole)) whole++;
     while (whole < whole_end && !is_whole(whole_end - 1)) whole_end--;
+    const int64_t whole_taps =
+        whole < whole_end ? s.kernel[2] : 0;  // a kernel without whole windows may be of any size
     for_each_output_row(
         s.out, [&](int64_t d, int64_t h) __attribute__((always_inline)) {
           const Taps depth = taps_inside(s, 0, d), height = taps_inside(s, 1, h);
@@ -323,7 +325,7 @@ int64_t avg_pool_grad(const PoolSizes& s, const Runtime& runtime, void* const* o
               };
               for (int64_t j = 0; j < whole; j++) edge(j);
               // Tap by tap: within one, all columns go to different places.
-              for (int64_t t = 0; t < s.kernel[2]; t++) {
+              for (int64_t t = 0; t < whole_taps; t++) {
                 T* const to = row + start + t * dilation;
                 if (stride == 2) {
                   for (int64_t j = whole; j < whole_end; j++) to[2 * j] += share[j];

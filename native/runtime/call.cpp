@@ -21,22 +21,23 @@ Region region(int type, Extent e) {
 }
 
 #define XCORR_REGION(name, type, extent) *next++ = region((int)(type), extent);
-#define XCORR_PLAN(name, Sizes, types, ...)                                                             \
-  const char* plan_##name(const void* sizes, [[maybe_unused]] int T, const bool* given, Region* next) { \
-    const Sizes& s = *static_cast<const Sizes*>(sizes);                                                 \
-    if (const char* wrong = check(s, k_##name)) return wrong;                                           \
-    if (const char* wrong = check_given(s, k_##name, given)) return wrong;                              \
-    __VA_ARGS__                                                                                         \
-    return nullptr;                                                                                     \
-  }                                                                                                     \
-  int64_t invoke_##name(const KernelTable& table, int type, const void* sizes, const Runtime& runtime,  \
-                        void* const* operands) {                                                        \
-    return table.name[type](*static_cast<const Sizes*>(sizes), runtime, operands);                      \
+#define XCORR_PLAN(name, Sizes, types, ...)                                                            \
+  const char* plan_##name(void* sizes, [[maybe_unused]] int T, const bool* given, Region* next) {      \
+    Sizes& s = *static_cast<Sizes*>(sizes);                                                            \
+    if (const char* wrong = check(s, k_##name)) return wrong;                                          \
+    if (const char* wrong = check_given(s, k_##name, given)) return wrong;                             \
+    shrink(s, k_##name);                                                                               \
+    __VA_ARGS__                                                                                        \
+    return nullptr;                                                                                    \
+  }                                                                                                    \
+  int64_t invoke_##name(const KernelTable& table, int type, const void* sizes, const Runtime& runtime, \
+                        void* const* operands) {                                                       \
+    return table.name[type](*static_cast<const Sizes*>(sizes), runtime, operands);                     \
   }
 XCORR_KERNELS(XCORR_PLAN, XCORR_REGION, XCORR_REGION, XCORR_REGION, XCORR_REGION, XCORR_REGION)
 
 struct Functions {
-  const char* (*plan)(const void*, int, const bool*, Region*);
+  const char* (*plan)(void*, int, const bool*, Region*);
   int64_t (*invoke)(const KernelTable&, int, const void*, const Runtime&, void* const*);
 };
 #define XCORR_FUNCTIONS(name, ...) {plan_##name, invoke_##name},
@@ -115,7 +116,14 @@ bool decode(double kernel, double type, const double* sizes, double slots, doubl
     return false;
   }
   const char* wrong = kFunctions[call->kernel].plan(call->sizes, call->type, given, call->region);
-  return wrong ? refuse(error, k, wrong, *call) : true;
+  if (wrong) return refuse(error, k, wrong, *call);
+  // Sizes of nothing may still be large ([2^40, 0]), and a kernel would count through them.
+  const auto empty = [&](int i) { return !given[i] || call->region[i].high == call->region[i].low; };
+  call->nothing = true;
+  for (int i = 0; i < k.parameters && call->nothing; i++) call->nothing = !k.parameter[i].written() || empty(i);
+  for (int i = 0; i < k.parameters && call->nothing; i++)
+    call->nothing = strcmp(k.parameter[i].name, "index") || empty(i);
+  return true;
 }
 
 namespace {
@@ -134,6 +142,8 @@ int64_t invoke(const Call& call, const KernelTable& table, const Runtime& runtim
 void set_trace(bool on) { trace.store(on, std::memory_order_relaxed); }
 
 int64_t run(const Call& call, const Settings& settings, void* const* operands, Kept* kept) {
+  if (call.nothing) [[unlikely]]
+    return kOk;
   const char* algorithm = nullptr;
   const Runtime runtime = {thread_count(), settings.precision, parallel, scratch, &algorithm, kept};
   if (!trace.load(std::memory_order_relaxed) || (kept && !kept->memory)) [[likely]]

@@ -16,6 +16,7 @@ struct Call {
   int kernel, type;
   alignas(8) unsigned char sizes[kMostSlots * 8];  // the kernel's struct
   Region region[kMostParameters];
+  bool nothing;  // to write, and no positions to check: the call is done before it begins
 };
 
 // Most elements of an operand, and of what a kernel may stage of it: far from where 64-bit arithmetic wraps.

@@ -106,8 +106,8 @@ inline const char* check(const SoftmaxSizes& s, int) {
 }
 
 inline const char* check(const CrossEntropySizes& s, int) {
-  if (s.classes < 1 && s.outer * s.inner > 0) return "classes must be at least 1";
-  return fits(s.outer, s.classes, s.inner) && s.classes <= kMostIndexed ? nullptr : kTooLarge;
+  if (!fits(s.outer, s.classes, s.inner) || s.classes > kMostIndexed) return kTooLarge;
+  return s.classes < 1 && s.outer * s.inner > 0 ? "classes must be at least 1" : nullptr;
 }
 
 inline const char* check(const GemmSizes& s, int) {
@@ -202,6 +202,34 @@ inline const char* check(const RmspropSizes& s, int) {
 inline const char* check(const AdagradSizes& s, int) { return check_step(s.count, s.step, is_flag(s.maximize)); }
 inline const char* check(const NadamSizes& s, int) {
   return check_step(s.count, s.step, is_flag(s.maximize) && is_flag(s.decoupled));
+}
+
+// Where a size of 0 leaves an operand without elements, the sizes beside it may still be large ([2^40, 0] needs no
+// memory). Kernels would count through them; nothing depends on them, so they become 0, or 1 where 0 is not allowed.
+template <class Sizes>
+void shrink(Sizes&, int) {}
+inline void clear(int64_t* size, int64_t value = 0) {
+  for (int i = 0; i < kSpatial; i++) size[i] = value;
+}
+inline void shrink(ConvSizes& s, int kernel) {
+  if (s.batch == 0 || s.out_channels == 0 || volume(s.out) == 0) clear(s.out);
+  if (s.batch == 0 || s.in_channels == 0 || volume(s.in) == 0) clear(s.in);
+  const bool columns = kernel == k_im2col || kernel == k_col2im;
+  if (columns ? volume(s.out) == 0 : s.in_channels == 0 || s.out_channels == 0) clear(s.kernel, 1);
+}
+inline void shrink(PoolSizes& s, int) {
+  if (s.planes == 0 || volume(s.out) == 0) clear(s.out);
+  if (s.planes == 0 || volume(s.in) == 0) clear(s.in);
+}
+inline void shrink(AdaptiveSizes& s, int) {
+  if (s.planes == 0 || volume(s.out) == 0) clear(s.out);
+  if (s.planes == 0 || volume(s.in) == 0) clear(s.in);
+}
+inline void shrink(IndexSizes& s, int) {
+  if (s.outer == 0 || s.inner == 0) s.outer = s.inner = 0;
+}
+inline void shrink(BatchNormSizes& s, int) {
+  if (s.batch == 0 || s.inner == 0) s.batch = s.inner = 0;
 }
 
 // Optional operands that these sizes make necessary, by position in abi.h.

@@ -18,6 +18,7 @@
 #include "../addon/record.h"
 #include "../runtime/dispatch.h"
 #include "../runtime/threads.h"
+#include "../runtime/trace.h"
 #include "random_calls.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -32,7 +33,9 @@ namespace xcorr {
 namespace {
 
 constexpr int64_t kMostBytes = int64_t(1) << 20;  // of a block: larger legal calls are left out
-constexpr unsigned kPatience = 60;                // seconds that one call may take under the sanitizers
+constexpr unsigned kPatience = 20;                // seconds that one call may take under the sanitizers
+constexpr double kMostWork = 0x1p28;              // element visits of a call that is run
+constexpr double kSlowest = 2e6;                  // of them a second, at least
 
 double now() {
   timespec t;
@@ -41,7 +44,7 @@ double now() {
 }
 
 uint64_t current_seed = 0;
-char current_kernel[64] = "";
+char current_kernel[2048] = "";  // with its sizes
 [[maybe_unused]] void say_seed() {
   fprintf(stderr, "FAILED: seed %llu, %s\n", (unsigned long long)current_seed, current_kernel);
 }
@@ -151,7 +154,36 @@ std::vector<double> legal_record(Random& r, Blocks* blocks) {
   return numbers;
 }
 
+// How many sizes a record says it has.
+int64_t slots_of(const std::vector<double>& numbers) {
+  const double slots = numbers[2];
+  return slots >= 0 && slots <= kMostSlots ? (int64_t)slots : 0;
+}
+
+// A size of 0 where another is huge: memory that is empty, and loops that are not.
+void empty_but_large(Random& r, std::vector<double>* numbers) {
+  if (numbers->size() < kHeader + 2) return;
+  const int64_t slots = std::min(slots_of(*numbers), (int64_t)numbers->size() - kHeader);
+  if (slots < 1) return;
+  (*numbers)[(size_t)(kHeader + r.below(slots))] = 0;
+  for (int64_t times = r.from(1, 3); times > 0; times--)
+    (*numbers)[(size_t)(kHeader + r.below(slots))] = (double)(int64_t(1) << r.from(16, 40));
+}
+
+// Two operands in one block, at the same place or across each other.
+void overlapping(Random& r, std::vector<double>* numbers) {
+  if (numbers->size() < kHeader + 2) return;
+  const size_t first = kHeader + (size_t)slots_of(*numbers);
+  if (first + 4 > numbers->size()) return;
+  const int64_t operands = (int64_t)(numbers->size() - first) / 2;
+  const size_t from = first + 2 * (size_t)r.below(operands), to = first + 2 * (size_t)r.below(operands);
+  (*numbers)[to] = (*numbers)[from];
+  (*numbers)[to + 1] = (*numbers)[from + 1] + (r.one_in(2) ? 0.0 : (double)(4 * r.from(-8, 8)));
+}
+
 void mutate(Random& r, std::vector<double>* numbers) {
+  if (r.one_in(6)) empty_but_large(r, numbers);
+  if (r.one_in(6)) overlapping(r, numbers);
   for (int64_t times = r.from(0, 4); times > 0 && !numbers->empty(); times--) {
     const size_t at = (size_t)r.below((int64_t)numbers->size());
     switch (r.below(8)) {
@@ -179,36 +211,46 @@ void mutate(Random& r, std::vector<double>* numbers) {
   }
 }
 
-// Loops of these sizes that a change could make long without memory to go with it: the caller may ask for them, but
-// they say nothing here.
-bool takes_long(const Call& call) {
-  int64_t work = 1;
-  for (int i = 0; i < kKernel[call.kernel].integers; i++) {
-    int64_t value;
-    memcpy(&value, call.sizes + 8 * i, 8);
-    if (value > 1) work = work > (int64_t(1) << 62) / value ? int64_t(1) << 62 : work * value;
-  }
-  return work > int64_t(1) << 44;
+template <class Sizes>
+Sizes sizes_of(const Call& call) {
+  Sizes s;
+  memcpy(&s, call.sizes, sizeof s);
+  return s;
 }
 
-// Whether an operand lies across memory that the call writes, as hostile records may say: what is computed is then
-// nobody's business, and memcpy's own check would end the run. Not so positions, which read_record refuses there.
-bool lies_across(const Record& record) {
-  const Kernel& kernel = kKernel[record.call.kernel];
-  for (int i = 0; i < kernel.parameters; i++) {
-    if (!record.operands[i] || !kernel.parameter[i].written()) continue;
-    const Region& writes = record.call.region[i];
-    const unsigned char* out = static_cast<const unsigned char*>(record.operands[i]);
-    for (int j = 0; j < kernel.parameters; j++) {
-      const char* name = kernel.parameter[j].name;
-      if (j == i || !record.operands[j] || record.operands[j] == record.operands[i]) continue;
-      if (!kernel.parameter[j].written() && (!strcmp(name, "index") || !strcmp(name, "target"))) continue;
-      const Region& region = record.call.region[j];
-      const unsigned char* at = static_cast<const unsigned char*>(record.operands[j]);
-      if (at + region.high > out + writes.low && out + writes.high > at + region.low) return true;
-    }
+double taps(const int64_t* kernel, const int64_t* in) {
+  double n = 1;
+  for (int i = 0; i < kSpatial; i++) n *= (double)std::min(kernel[i], in[i]);
+  return n;
+}
+
+// How many element visits a call may take: its memory, and what its formula has of multiplications or taps inside the
+// input. Nothing may take longer, however large the sizes are that meet a size of 0.
+double work_of(const Call& call) {
+  const Kernel& k = kKernel[call.kernel];
+  double bytes = 0;
+  for (int i = 0; i < k.parameters; i++) bytes += (double)(call.region[i].high - call.region[i].low);
+  if (!strcmp(k.sizes, "ConvSizes") && call.kernel != k_im2col && call.kernel != k_col2im) {
+    const auto s = sizes_of<ConvSizes>(call);
+    const double columns = (double)s.batch * (double)(s.in_channels / s.groups) * (double)volume(s.kernel);
+    return bytes + columns * (double)s.out_channels * (double)volume(s.out);
   }
-  return false;
+  if (!strcmp(k.sizes, "GemmSizes")) {
+    const auto s = sizes_of<GemmSizes>(call);
+    return bytes + (double)s.batch * (double)s.m * (double)s.n * (double)s.k;
+  }
+  if (!strcmp(k.sizes, "PoolSizes")) {
+    const auto s = sizes_of<PoolSizes>(call);
+    return bytes + (double)s.planes * (double)volume(s.out) * taps(s.kernel, s.in);
+  }
+  if (!strcmp(k.sizes, "AdaptiveSizes")) {
+    const auto s = sizes_of<AdaptiveSizes>(call);
+    double window = 1;  // at most one more than the input divided by the output, at both ends
+    for (int i = 0; i < kSpatial; i++)
+      window *= (double)std::min(s.in[i], s.in[i] / std::max<int64_t>(s.out[i], 1) + 2);
+    return bytes + (double)s.planes * (double)volume(s.out) * window;
+  }
+  return bytes;
 }
 
 struct Counts {
@@ -260,7 +302,8 @@ void one(uint64_t seed, Counts* counts) {
   if (error.size() > 0)
     fprintf(stderr, "FAILED: message without refusal, seed %llu\n", (unsigned long long)seed), exit(1);
   for (const Record& record : records) {
-    if (takes_long(record.call) || lies_across(record)) {
+    const double work = work_of(record.call);
+    if (work > kMostWork) {
       counts->skipped++;
       return;
     }
@@ -271,8 +314,18 @@ void one(uint64_t seed, Counts* counts) {
       unsigned char* first = static_cast<unsigned char*>(record.operands[i]);
       for (int64_t at = region.low; at < region.high; at++) first[at] &= 1;
     }
-    snprintf(current_kernel, sizeof current_kernel, "%s", kKernel[record.call.kernel].name);
+    Text sizes;
+    print_sizes(&sizes, record.call);
+    snprintf(current_kernel, sizeof current_kernel, "%s %s (%s)", kKernel[record.call.kernel].name,
+             kTypeName[record.call.type], sizes.c_str());
+    const double start = now();
     const int64_t status = run(record.call, settings, record.operands);
+    const double took = now() - start;
+    if (took > 1 + work / kSlowest) {
+      fprintf(stderr, "FAILED: %s took %.1f s for %.3g visits, seed %llu\n", current_kernel, took, work,
+              (unsigned long long)seed);
+      exit(1);
+    }
     if (status != kOk) {
       counts->statuses++;
       return;
@@ -302,7 +355,7 @@ int main(int argc, char** argv) {
   }
   printf(
       "hostile calls: %lld (%lld programs), seeds from %llu: %lld refused, %lld computed, %lld ended with a status, "
-      "%lld too long or across what they write\n",
+      "%lld left out as too long\n",
       (long long)counts.calls, (long long)counts.programs, (unsigned long long)first, (long long)counts.refused,
       (long long)counts.computed, (long long)counts.statuses, (long long)counts.skipped);
   return counts.refused > 0 && counts.computed > 0 ? 0 : 1;
