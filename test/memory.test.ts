@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { poisonMemory, sizeClass } from "../lib/core/memory.js";
 import { computing, fastest, nativeBuilt } from "./support/backends.js";
@@ -237,6 +238,37 @@ describe.runIf(nativeBuilt)("synchronous loops", () => {
         setMemoryLimit(Number.POSITIVE_INFINITY);
       }
     });
+  });
+
+  it("without collections asked for (XCORR_COLLECT=0) training computes the same, and V8 alone finds what is lost", () => {
+    const body = `
+      import * as x from ${JSON.stringify(new URL("../dist/index.js", import.meta.url).href)};
+      x.manualSeed(1);
+      const model = new x.nn.Sequential(new x.nn.Linear(64, 64), new x.nn.ReLU(), new x.nn.Linear(64, 4));
+      const optimizer = new x.optim.SGD(model.parameters(), { lr: 0.01 });
+      const [input, target] = [x.randn([256, 64]), x.randint(0, 4, [256])];
+      let loss;
+      for (let i = 0; i < 3000; i++) {
+        optimizer.zeroGrad();
+        loss = x.crossEntropy(model.forward(input), target);
+        loss.backward();
+        optimizer.step();
+      }
+      const { collections, fresh } = x.memoryStats();
+      console.log(JSON.stringify({ loss: loss.item(), collections, fresh }));`;
+    const [asked, left] = ["1", "0"].map((XCORR_COLLECT) => {
+      const env = { ...process.env, XCORR_COLLECT };
+      const { stdout, stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", body], {
+        encoding: "utf8",
+        env,
+      });
+      expect(status, stderr).toBe(0);
+      return JSON.parse(stdout) as { loss: number; collections: number; fresh: number };
+    });
+    expect(asked!.collections).toBeGreaterThan(0);
+    expect(left!.collections).toBe(0);
+    expect(left!.loss).toBe(asked!.loss);
+    expect(left!.fresh).toBeLessThan(64e6); // 3000 steps make about 800 MB
   });
 
   it("many small tensors do not slow each other down", () => {

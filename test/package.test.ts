@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nativeBuilt } from "./support/backends.js";
@@ -57,6 +57,74 @@ describe("the packed package", () => {
     const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
     for (const name of ["preinstall", "install", "postinstall"]) expect(scripts).not.toHaveProperty(name);
   });
+
+  it.runIf(nativeBuilt)(
+    "looks for the addon in the local build, its own binaries, the platform's package, and says what it found",
+    () => {
+      const platform = `${process.platform}-${process.arch}`;
+      const installed = join(project, "node_modules", "xcorr");
+      const binary = join(project, "xcorr.node");
+      copyFileSync(join(installed, "prebuilds", platform, "xcorr.node"), binary);
+      const places = {
+        local: join(installed, "build", "Release", "xcorr.node"),
+        own: join(installed, "prebuilds", platform, "xcorr.node"),
+        platform: join(project, "node_modules", "@xcorr", platform, "index.node"),
+      };
+      type Place = keyof typeof places;
+      const source = `
+      import { getBackend } from "xcorr";
+      import { loadNative } from "./node_modules/xcorr/dist/backend/load.js";
+      console.log(JSON.stringify([getBackend(), loadNative().tried]));`;
+      const find = (
+        there: readonly Place[],
+        broken: readonly Place[] = [],
+      ): { backend: string; tried: string[]; stderr: string } => {
+        for (const [name, path] of Object.entries(places) as [Place, string][]) {
+          rmSync(path, { force: true });
+          mkdirSync(dirname(path), { recursive: true });
+          if (broken.includes(name)) writeFileSync(path, "not a binary");
+          else if (there.includes(name)) copyFileSync(binary, path);
+        }
+        const manifest = { name: `@xcorr/${platform}`, version: "0.0.0", main: "index.node" };
+        writeFileSync(join(dirname(places.platform), "package.json"), JSON.stringify(manifest));
+        const { stdout, stderr } = run({ XCORR_BACKEND: "" }, source, "find.mjs");
+        const [backend, tried] = JSON.parse(stdout);
+        return { backend, tried, stderr };
+      };
+      const why = [
+        /^the local build, build.Release.xcorr.node: /,
+        /^the package's own binary, prebuilds.*: /,
+        /^the package @xcorr\//,
+      ];
+      const expectTried = (tried: string[], count: number): void => {
+        expect(tried).toHaveLength(count);
+        for (const [i, line] of tried.entries()) expect(line).toMatch(why[i]!);
+      };
+      try {
+        const all = find(["local", "own", "platform"]);
+        expect([all.backend, all.tried, all.stderr]).toEqual(["native", [], ""]);
+        expectTried(find(["own", "platform"]).tried, 1);
+        const third = find(["platform"]);
+        expect(third.backend).toBe("native");
+        expectTried(third.tried, 2);
+        const damaged = find(["own"], ["local"]); // one that does not load is passed over, with the reason
+        expect(damaged.backend).toBe("native");
+        expectTried(damaged.tried, 1);
+        expect(damaged.tried[0]).toMatch(/file too short|invalid ELF header|not a valid|slice is not valid/);
+        const none = find([]);
+        expect(none.backend).toBe("reference");
+        expectTried(none.tried, 3);
+        expect(none.stderr).toMatch(
+          /no native kernels for .*the local build.*the package's own binary.*@xcorr.*xcorr-build/s,
+        );
+      } finally {
+        find(["own"]);
+        rmSync(join(project, "node_modules", "@xcorr"), { recursive: true });
+        rmSync(join(installed, "build"), { recursive: true });
+      }
+    },
+    60_000,
+  );
 
   it("can be required", () => {
     const source = 'const { tensor } = require("xcorr"); console.log(tensor([1, 2]).sum().item());';

@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from "node:fs";
+import { release } from "node:os";
 import { afterEach, describe, expect, it } from "vitest";
 import {
   asyncQueueLength,
@@ -30,6 +32,14 @@ function network(): nn.Module {
     new nn.Linear(4 * 5 * 5, 3),
   );
 }
+
+/** The time slices of this thread in nanoseconds, where the system says. */
+function slices(): number {
+  const path = "/proc/thread-self/sched";
+  return existsSync(path) ? Number(/se\.slice\s*:\s*(\d+)/.exec(readFileSync(path, "utf8"))?.[1]) : Number.NaN;
+}
+const [major = 0, minor = 0] = release().split(".").map(Number);
+const takesSlices = process.platform === "linux" && (major > 6 || (major === 6 && minor >= 12)) && slices() > 100_000;
 
 function step(model: nn.Module, optimizer: optim.Optimizer, x: Tensor, y: Tensor<"int32">): Tensor {
   optimizer.zeroGrad();
@@ -126,6 +136,19 @@ describe.runIf(nativeBuilt)("sections in flight", () => {
     await Promise.all(first);
     await runAsync(() => randn([10]));
   });
+
+  it.runIf(takesSlices)(
+    "the event loop's thread has short time slices while sections compute, then its own again",
+    async () => {
+      const before = slices();
+      const a = randn([1000, 1000]);
+      const calls = [runAsync(() => a.matmul(a)), runAsync(() => a.matmul(a))];
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(slices()).toBe(100_000);
+      await Promise.all(calls);
+      expect(slices()).toBe(before);
+    },
+  );
 
   it("aborts a call that waits, not the ones around it", async () => {
     const controller = new AbortController();

@@ -28,6 +28,7 @@ export interface Addon {
   setThreads(count: number): void;
   threads(): number;
   availableThreads(): number;
+  standAside(on: boolean): void;
   setPrecision(mode: number): void;
   setTrace(on: boolean): void;
 }

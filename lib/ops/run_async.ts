@@ -65,13 +65,17 @@ export async function runAsync<T>(section: () => T, options: RunAsyncOptions = {
   if (!(active instanceof NativeBackend)) return refusePromise(section());
   const program = new Program(active);
   let result: T;
+  // Recording is this thread's own work beside a section that computes: who waits for the event loop waits for it.
+  active.addon.standAside(true);
   try {
     result = refusePromise(withBackend(program, section));
+    collectAtRest(false);
   } catch (error) {
     program.discard();
     throw error;
+  } finally {
+    active.addon.standAside(false);
   }
-  collectAtRest(false);
   waiting++;
   const before = last;
   let done: () => void = () => {};

@@ -1,6 +1,7 @@
 // The addon: exports of native/addon/*.cpp, one Environment for each JavaScript environment that loads it.
 #include <string.h>
 
+#include "../runtime/threads.h"
 #include "values.h"
 
 namespace xcorr {
@@ -30,6 +31,7 @@ constexpr Export kExports[] = {
     {"threads", threads},
     {"setThreads", set_threads},
     {"availableThreads", available_threads},
+    {"standAside", stand_aside},
     {"threadsRefused", threads_refused},
     {"setPrecision", set_precision},
     {"setTrace", set_tracing},
@@ -41,6 +43,7 @@ constexpr Export kExports[] = {
 // a request of the environment's event loop.
 void close_environment(napi_env env, void* data, void*) {
   Environment* environment = static_cast<Environment*>(data);
+  if (environment->aside) end_aside();
   for (Block* block : environment->blocks)
     if (block) release(environment, block);
   for (const Watched& each : environment->watched)

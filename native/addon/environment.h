@@ -38,6 +38,10 @@ struct Environment {
   std::vector<Watched> watched;      // by id
   std::vector<int32_t> watched_ids;  // those in use, in any order
   napi_ref canary = nullptr;         // to an object that the next collection of any kind takes
+
+  int programs = 0;    // in flight
+  int64_t slices = 0;  // what to restore when none is
+  bool aside = false;  // a compute thread stands aside for JavaScript
 };
 
 void release(Environment* environment, Block* block);
@@ -68,6 +72,7 @@ napi_value set_target(napi_env, napi_callback_info);
 napi_value threads(napi_env, napi_callback_info);
 napi_value set_threads(napi_env, napi_callback_info);
 napi_value available_threads(napi_env, napi_callback_info);
+napi_value stand_aside(napi_env, napi_callback_info);
 napi_value threads_refused(napi_env, napi_callback_info);
 void warn_of_refused_threads(napi_env env);  // once for each refusal, by process.emitWarning
 napi_value set_precision(napi_env, napi_callback_info);

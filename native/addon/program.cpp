@@ -6,6 +6,8 @@
 // after it are not run.
 #include <memory>
 
+#include "../runtime/scratch.h"
+#include "../runtime/slice.h"
 #include "record.h"
 #include "values.h"
 
@@ -58,11 +60,25 @@ napi_value result(napi_env env, const Program& program) {
   return object;
 }
 
-void execute(napi_env, void* data) { run_records(static_cast<Program*>(data)); }
+// Any of the host's threads: what kernels need beside their operands is lent, else each would come to hold its own.
+void execute(napi_env, void* data) {
+  const LentScratch scratch;
+  run_records(static_cast<Program*>(data));
+}
+
+// While programs compute, the environment's thread takes the processor from compute threads as soon as it wakes: timers
+// and requests are on time.
+void count_programs(Environment* environment, int more) {
+  const int before = environment->programs;
+  environment->programs += more;
+  if (before == 0) environment->slices = shorten_slices();
+  if (environment->programs == 0) restore_slices(environment->slices);
+}
 
 // On the environment's thread, also while it ends: then no promise can be settled, but the blocks are given back.
 void complete(napi_env env, napi_status status, void* data) {
   const std::unique_ptr<Program> program(static_cast<Program*>(data));
+  count_programs(program->environment, -1);
   for (const Record& record : program->records)
     for (int i = 0; i < record.named; i++)
       if (record.blocks[i]) release(program->environment, record.blocks[i]);
@@ -99,6 +115,7 @@ napi_value run_program(napi_env env, napi_callback_info info) {
     for (int i = 0; i < record.named; i++)
       if (record.blocks[i]) record.blocks[i]->holders++;
   napi_queue_async_work(env, program.release()->work);
+  count_programs(arguments.environment, 1);  // after the host has made its threads, which inherit slices
   return promise;
 }
 

@@ -87,6 +87,19 @@ napi_value set_threads(napi_env env, napi_callback_info info) {
 
 napi_value available_threads(napi_env env, napi_callback_info) { return number(env, available_parallelism()); }
 
+// standAside(on): whether one compute thread of the process makes room for this environment's thread
+napi_value stand_aside(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  bool& aside = arguments.environment->aside;
+  bool on;
+  if (napi_get_value_bool(env, arguments.value[0], &on) != napi_ok)
+    return throw_type_error(env, "standAside takes a boolean");
+  if (on && !aside) begin_aside();
+  if (!on && aside) end_aside();
+  aside = on;
+  return nullptr;
+}
+
 // threadsRefused(): boolean, whether the system refused a thread since the last time of asking
 napi_value threads_refused(napi_env env, napi_callback_info) {
   napi_value result = nullptr;

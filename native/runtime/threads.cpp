@@ -58,7 +58,7 @@ std::atomic<bool> busy{false};  // the pool works for some caller
 std::atomic<int> wanted{0};     // threads per job; 0: not asked yet
 std::atomic<int> started{0};    // workers that live
 std::atomic<int> sleepers{0};   // workers that need waking
-std::atomic<int> alone{0};      // other callers that compute meanwhile, each on its own thread
+std::atomic<int> alone{0};      // threads that compute meanwhile without the pool
 std::atomic<bool> caller_sleeps{false};
 std::atomic<bool> failed{false}, failure_to_report{false};
 bool alive[kMostThreads];  // by worker number; guarded by the mutex
@@ -127,7 +127,7 @@ void work(int own, Stop stop) {
 
 bool dismissed(int number) { return number >= wanted.load(std::memory_order_relaxed) - 1; }
 
-// Every caller that computes alone takes the place of a worker, so that all together use no more threads than wanted.
+// Everybody who computes alone takes the place of a worker, so that all together use no more threads than wanted.
 bool displaced(int number) {
   return number >= wanted.load(std::memory_order_relaxed) - 1 - alone.load(std::memory_order_relaxed);
 }
@@ -161,7 +161,8 @@ void* worker(void* argument) {
 #endif
   uint32_t last_job = ~0u;
   for (;;) {
-    const bool open = spin_until([&] { return is_new(gate.load(std::memory_order_relaxed), last_job); }, true);
+    const bool open =
+        !displaced(number) && spin_until([&] { return is_new(gate.load(std::memory_order_relaxed), last_job); }, true);
     if (!open) {
       pthread_mutex_lock(&mutex);
       sleepers.fetch_add(1, std::memory_order_seq_cst);
@@ -228,10 +229,12 @@ void open_gate(int64_t tasks, int workers) {
   gate.store(number * kJob | kOpen, std::memory_order_seq_cst);
   if (sleepers.load(std::memory_order_seq_cst) == 0) return;
   pthread_mutex_lock(&mutex);
-  if (tasks - 1 >= workers)
+  const int64_t aside = alone.load(std::memory_order_relaxed), most = workers - aside;
+  const int64_t woken = tasks - 1 < most ? tasks - 1 : most;
+  if (woken == workers)
     pthread_cond_broadcast(&job_opened);
   else
-    for (int64_t i = 1; i < tasks; i++) pthread_cond_signal(&job_opened);
+    for (int64_t i = 0; i < woken; i++) pthread_cond_signal(&job_opened);
   pthread_mutex_unlock(&mutex);
 }
 
@@ -252,9 +255,9 @@ void parallel(int64_t tasks, void (*task)(void* state, int64_t index), void* sta
   const int threads = thread_count();
   if (tasks <= 1 || threads <= 1 || inside || busy.exchange(true, std::memory_order_acquire)) {
     const bool counts = !inside && tasks > 1 && threads > 1;
-    if (counts) alone.fetch_add(1, std::memory_order_relaxed);
+    if (counts) begin_aside();
     for (int64_t i = 0; i < tasks; i++) task(state, i);
-    if (counts) alone.fetch_sub(1, std::memory_order_relaxed);
+    if (counts) end_aside();
     return;
   }
   const int workers = threads - 1;
@@ -274,6 +277,9 @@ void parallel(int64_t tasks, void (*task)(void* state, int64_t index), void* sta
   close_gate();
   busy.store(false, std::memory_order_release);
 }
+
+void begin_aside() { alone.fetch_add(1, std::memory_order_relaxed); }
+void end_aside() { alone.fetch_sub(1, std::memory_order_relaxed); }
 
 int thread_count() {
   const int count = wanted.load(std::memory_order_relaxed);

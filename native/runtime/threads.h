@@ -10,6 +10,11 @@ namespace xcorr {
 // (another worker_thread's job), run on the caller alone; for that time one worker of the pool stands aside.
 void parallel(int64_t tasks, void (*task)(void* state, int64_t index), void* state);
 
+// Between begin_aside() and end_aside() a thread of the process computes beside the pool without it (JavaScript that
+// must get on with its work, say): one worker of the pool stands aside.
+void begin_aside();
+void end_aside();
+
 // Threads that work on a job, the caller included. Initially XCORR_NUM_THREADS, or the CPUs that the process may use.
 int thread_count();
 void set_thread_count(int threads);  // at least 1; takes effect with the next job
