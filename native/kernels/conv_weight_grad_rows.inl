@@ -4,7 +4,8 @@
 //
 // Taps: a band of rows of x, as many as fit the first-level cache beside their gradients, is copied with its zeros and
 // split into the columns' remainders of the stride, as in conv_few_channels.inl. 1x1: a plane is one row, cut into
-// parts of about 1024 pixels, and x is read where it lies.
+// parts of about 1024 pixels, and x is read where it lies. Short rows of stride 1: x is copied once for each column of
+// taps, shifted and cut to the outputs' width, so that a band is one run of pixels in which no product is left out.
 //
 // Rows too short for that, of many images: blocks of 16 images are transposed to [channel][pixel][image], zeros around
 // x, which makes them rows of 16 times the pixels, every tap a whole number of vectors away.
@@ -75,7 +76,7 @@ struct RowsWeightGrad {
   int64_t channels, outputs, taps, terms;  // of one group
   Correlation<T> conv;
   FewChannels<T> source;  // copies bands
-  bool pointwise, image_lanes;
+  bool pointwise, image_lanes, shifted;
   int64_t padded_h, padded_w;  // of a plane of 16 images
   int64_t blocks;              // images, or sixteens of them
   Split bands;                 // of the rows of outputs of an image; 1x1: of the plane's 16 pixels
@@ -104,6 +105,8 @@ struct RowsWeightGrad {
         source(runtime, conv),
         pointwise(conv.pointwise()),
         image_lanes(!pointwise && weight_grad_image_lanes(s)),
+        shifted(!pointwise && !image_lanes && s.stride[1] == 1 && s.stride[2] == 1 && s.out[2] <= 64 &&
+                band_rows(true) * s.out[2] >= smaller(256, volume(s.out))),
         padded_h(s.out[1] + (s.kernel[1] - 1) * s.dilation[1]),
         padded_w(s.out[2] + (s.kernel[2] - 1) * s.dilation[2]),
         blocks(image_lanes ? ceil_div(s.batch, kWide) : s.batch),
@@ -114,13 +117,20 @@ struct RowsWeightGrad {
     } else if (image_lanes) {
       bands = {1, 1};
     } else {
-      // Rows of x and of four output channels in 40 KB.
-      const int64_t x_row = channels * source.w.step * source.pitch, more = source.rows_a_output - s.stride[1];
-      const int64_t rows = (40960 / int64_t(sizeof(T)) - more * x_row) / (4 * s.out[2] + s.stride[1] * x_row);
-      bands = split_evenly(s.out[1], larger(1, rows));
+      bands = split_evenly(s.out[1], band_rows(shifted));
       source.band = bands.size(0);
     }
     chunks = {blocks * bands.parts, smaller(blocks * bands.parts, 16)};
+  }
+
+  // Rows of outputs for which those of x and of four output channels take 40 KB; twice as much where x's neighbours
+  // share lines.
+  int64_t band_rows(bool shift) const {
+    const int64_t x_row = channels * (shift ? s.kernel[2] * s.out[2] : source.w.step * source.pitch);
+    const int64_t more = source.rows_a_output - s.stride[1];
+    const int64_t rows =
+        ((shift ? 81920 : 40960) / int64_t(sizeof(T)) - more * x_row) / (4 * s.out[2] + s.stride[1] * x_row);
+    return smaller(s.out[1], larger(1, rows));
   }
 
   // Gradients of the first output channel, pixels of x that the pairs' offsets count from, and sums.
@@ -237,9 +247,11 @@ struct RowsWeightGrad {
         at.ahead[1] = ahead + smaller(j + inner.parts, count - 1) * at.dy_plane;
         find_tile<kOutputs, kPairs>(k_panels.size(panel), pair_panels.size(pairs))(at);
       }
+      if (dbias && !pairs_outside)  // while the gradients are in the first-level cache
+        add_bias(at, k_panels.size(i), bias + (group * outputs + k_panels.start(i)) * kWide);
     }
     at.dy = first;
-    if (dbias) add_bias(at, outputs, bias + group * outputs * kWide);
+    if (dbias && pairs_outside) add_bias(at, outputs, bias + group * outputs * kWide);
   }
 
   // The first pixel of a band, in the plane of its image's first channel.
@@ -260,11 +272,39 @@ struct RowsWeightGrad {
                           dy_to + k * out * kWide, kWide, kWide);
   }
 
+  // One channel's rows for a band from row `first` on, as [column of taps][row][output].
+  int64_t shifted_size() const { return s.kernel[2] * source.rows_copied() * s.out[2]; }
+  void shift(const T* x, int64_t first, T* to) const {
+    const int64_t width = s.out[2], read = s.in[2], rows = source.rows_copied(), top = first - s.pad[1];
+    const int64_t begin = smaller(larger(-top, 0), rows), end = larger(begin, smaller(s.in[1] - top, rows));
+    const auto clear = [](T* at, int64_t count) {
+      for (int64_t i = 0; i < count; i += kLanes) store_partial(at + i, splat<T>(0), int(smaller(kLanes, count - i)));
+    };
+    for (int64_t tap = 0; tap < s.kernel[2]; tap++, to += rows * width) {
+      const int64_t start = tap * s.dilation[2] - s.pad[2];
+      const int64_t low = smaller(larger(-start, 0), width), high = larger(low, smaller(read - start, width));
+      clear(to, begin * width);
+      clear(to + end * width, (rows - end) * width);
+      const T* const from = x + (top + begin) * read + start + low;
+      const int64_t count = high - low, between = width - count;
+      if (read == width && count > 0 && end > begin)  // rows follow each other on both sides: one copy
+        copy_rows<T>(from, 0, 1, (end - begin) * width - between, to + begin * width + low, 0,
+                     (end - begin) * width - between);
+      else
+        copy_rows<T>(from, read, end - begin, count, to + begin * width + low, width, count);
+      for (int64_t r = begin; r < end; r++) {
+        clear(to + r * width, low);
+        clear(to + r * width + high, width - high);
+      }
+    }
+  }
+
   void task(int64_t chunk) {
     const int64_t count = s.out_channels * terms, line = source.w.step * source.pitch + 2 * kLanes;
     const int64_t in = volume(s.in), out = volume(s.out), x_block = channels * padded_h * padded_w * kWide;
     const int64_t copied = pointwise     ? 0
                            : image_lanes ? x_block + outputs * out * kWide
+                           : shifted     ? channels * shifted_size()
                                          : channels * source.channel_size() + line;
     T* const own =
         static_cast<T*>(runtime.scratch(4, ((count + s.out_channels) * kWide + copied + kWide) * int64_t(sizeof(T))));
@@ -299,6 +339,11 @@ struct RowsWeightGrad {
           at.x = x + pixel(i);
           at.rows = 1;
           at.width = smaller(size * kWide, out - pixel(i));
+        } else if (shifted) {
+          for (int64_t c = 0; c < channels; c++) shift(x + c * in, first, copy + c * shifted_size());
+          at.x = copy;
+          at.width = at.x_row = size * s.out[2];
+          at.rows = 1;
         } else {
           for (int64_t c = 0; c < channels; c++)
             source.copy(x + c * in, first, copy, copy + line + c * source.channel_size());
@@ -327,7 +372,11 @@ struct RowsWeightGrad {
       offset[i] = ((c * padded_h + th * s.dilation[1]) * padded_w + tw * s.dilation[2]) * kWide;
     }
     for (int64_t c = 0; c < channels && pointwise; c++) offset[c] = c * volume(s.in);
-    if (!image_lanes && !pointwise) source.locate(offset);
+    for (int64_t i = 0; i < terms && shifted; i++) {
+      const int64_t c = i / taps, th = i % taps / s.kernel[2], tw = i % s.kernel[2];
+      offset[i] = c * shifted_size() + (tw * source.rows_copied() + th * s.dilation[1]) * s.out[2];
+    }
+    if (!image_lanes && !pointwise && !shifted) source.locate(offset);
     if (2.0 * double(s.batch) * double(count) * double(volume(s.out)) > 1e6)
       run_tasks(runtime, chunks.parts, [this](int64_t i) { task(i); });
     else

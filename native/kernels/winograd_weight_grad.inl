@@ -3,11 +3,11 @@
 // whose reduction runs over the tiles, and one inverse transform at the very end.
 //
 // A task owns up to 64 input by 64 output channels of a slice of the tiles, with sums for all points (at most 590 KB).
-// It takes about 32 tiles at a time: transposes their pixels to [pixel][channel], transforms them with channels in the
-// lanes, and adds their products to the sums, so that everything transformed stays in the second-level cache. Slices
-// (16 or fewer, from the sizes alone) end as weights of their own and are added in order.
+// It takes about 32 tiles at a time (more of fewer channels): transposes their pixels to [pixel][channel], transforms
+// them with channels in the lanes, and adds their products to the sums, so that everything transformed stays in the
+// second-level cache; while it multiplies, the pixels that come next are fetched. Slices (16 or fewer, from the sizes
+// alone) end as weights of their own and are added in order.
 #pragma once
-#include "chain_tile.inl"
 #include "sum_parts.inl"
 #include "winograd.inl"
 
@@ -18,8 +18,10 @@ template <int kTile>
 struct WinogradWeightGrad {
   static constexpr int kPoints = kTile + 2, kSquare = kPoints * kPoints;
   static constexpr int kLanes = Simd<float>::lanes, kColumns = kTileColumns<float>;
-  static constexpr int64_t kBlockTiles = kTile == 4 ? 32 : 72;  // the same memory
-  static constexpr int64_t kSixteens = 4;                       // channels of a task's part
+  static constexpr int64_t kBlockTiles = kTile == 4 ? 32 : 72;                    // the same memory
+  static constexpr int64_t kSixteens = 4;                                         // channels of a task's part
+  static constexpr int64_t kMostRuns = 64, kLine = 16;                            // floats of a cache line
+  static constexpr int kNarrowRows = kLanes == 16 ? 16 : Simd<float>::tile_rows;  // of a tile one vector wide
   using V = Simd<float>::V;
 
   // Tiles that are staged together: a rectangle of one image.
@@ -35,6 +37,34 @@ struct WinogradWeightGrad {
     int64_t first(int64_t part) const { return parts.start(part) * 16; }
     int64_t count(int64_t part) const { return smaller(parts.size(part) * 16, group_channels - first(part)); }
     int64_t most() const { return parts.size(0) * 16; }
+  };
+  // Pixels that come next: `count` runs of `length` floats, `stride` apart. Each call gives the next kLines lines.
+  struct Ahead {
+    struct Runs {
+      const float* from;
+      int64_t stride, count, length;
+    };
+    Runs runs[kMostRuns];
+    int used = 0, current = 0;
+    int64_t run = 0, at = 0;
+
+    void add(const float* from, int64_t stride, int64_t count, int64_t length) {
+      if (count <= 0 || length <= 0 || used == kMostRuns) return;
+      if (stride == length) length *= count, count = 1;
+      runs[used++] = {from, stride, count, length};
+    }
+    // A place to fetch `floats` from; `otherwise` once nothing is left.
+    const float* next(int64_t floats, const float* otherwise) {
+      if (current == used) return otherwise;
+      const Runs& r = runs[current];
+      const float* const from = r.from + run * r.stride + at;
+      if ((at += floats) < r.length) return from;
+      at = 0;
+      if (++run < r.count) return from;
+      run = 0;
+      current++;
+      return from;
+    }
   };
   // A task's memory.
   struct Own {
@@ -85,43 +115,82 @@ struct WinogradWeightGrad {
     return ((piece_rows.size(0) * kTile + 2) + 1) * (piece_columns.size(0) * kTile + 2) * kLanes;
   }
 
+  // What of a side a piece's tiles read, as far as it exists: `rows` by `columns` pixels at `image` in the part's first
+  // channel. top, left: of the first tile.
+  struct Region {
+    const float* image;
+    int64_t top, left, first_row, first_column, rows, columns;
+  };
+  template <int kReach>
+  static Region region(const Side& side, int64_t group, int64_t part, const Piece& p) {
+    const int64_t top = p.row * kTile - side.pad_h, left = p.column * kTile - side.pad_w;
+    const int64_t first_row = smaller(larger(top, 0), side.height), first_column = smaller(larger(left, 0), side.width);
+    const int64_t rows = larger(0, smaller(top + (p.rows - 1) * kTile + kReach, side.height) - first_row);
+    const int64_t columns = larger(0, smaller(left + (p.columns - 1) * kTile + kReach, side.width) - first_column);
+    const int64_t channel = p.image * side.image_channels + group * side.group_channels + side.first(part);
+    return {side.images + (channel * side.height + first_row) * side.width + first_column,
+            top,
+            left,
+            first_row,
+            first_column,
+            rows,
+            columns};
+  }
+  // Whole rows of the region, of all channels.
+  template <int kReach>
+  static void add_region(const Side& side, int64_t group, int64_t part, const Piece& p, Ahead& ahead) {
+    const Region r = region<kReach>(side, group, part, p);
+    ahead.add(r.image - r.first_column, side.height * side.width, side.count(part), r.rows * side.width);
+  }
+
   // B^T x B, or A dy A^T, of one piece's tiles and a part of the channels, as [point][tile][channels]. Sums of the
   // pixels to `bias`, if given.
   template <int kReach>
   void transform(const Side& side, int64_t group, int64_t part, const Piece& p, const Own& own, float* to,
                  int64_t point, float* bias) const {
     const int64_t width = side.most(), plane = side.height * side.width, count = side.count(part);
-    const int64_t top = p.row * kTile - side.pad_h, left = p.column * kTile - side.pad_w;
-    const int64_t first_row = smaller(larger(top, 0), side.height), first_column = smaller(larger(left, 0), side.width);
-    const int64_t rows = larger(0, smaller(top + (p.rows - 1) * kTile + kReach, side.height) - first_row);
-    const int64_t columns = larger(0, smaller(left + (p.columns - 1) * kTile + kReach, side.width) - first_column);
-    const float* const image =
-        side.images + (p.image * side.image_channels + group * side.group_channels + side.first(part)) * plane +
-        first_row * side.width + first_column;
+    const auto [image, top, left, first_row, first_column, rows, columns] = region<kReach>(side, group, part, p);
+    const int64_t pitch = columns * kLanes, ring = smaller(ring_rows(columns), larger(rows, 1));
     for (int64_t c = 0; c < width; c += kLanes) {
       const int64_t there = larger(0, smaller(kLanes, count - c));
-      if (columns == side.width)
-        transpose_matrix<float>(image + c * plane, plane, there, rows * columns, own.staged, kLanes, kLanes);
-      else
-        for (int64_t r = 0; r < rows; r++)
-          transpose_matrix<float>(image + c * plane + r * side.width, plane, there, columns,
-                                  own.staged + r * columns * kLanes, kLanes, kLanes);
-      if (bias) {
-        V sum = set1(0.0f);
-        for (int64_t i = 0; i < rows * columns; i++) sum = sum + load(own.staged + i * kLanes);
-        store(bias + c, load(bias + c) + sum);
-      }
+      const float* const channels = image + c * plane;
+      V sum = bias ? load(bias + c) : set1(0.0f);
+      int64_t staged = 0;  // rows so far; row i lies at i % ring
       float* tile = to + c;
       for (int64_t row = 0; row < p.rows; row++) {
-        const float* pixels[kReach];
-        for (int i = 0; i < kReach; i++) {
-          const int64_t at = top + row * kTile + i - first_row;
-          pixels[i] = uint64_t(at) < uint64_t(rows) ? own.staged + at * columns * kLanes : own.zeros;
+        const int64_t above = top + row * kTile - first_row;
+        for (const int64_t end = ring == rows ? rows : smaller(above + kReach, rows); staged < end;) {
+          const int64_t some = smaller(end - staged, ring - staged % ring);
+          float* const at = own.staged + staged % ring * pitch;
+          if (columns == side.width)
+            transpose_matrix<float>(channels + staged * side.width, plane, there, some * columns, at, kLanes, kLanes);
+          else
+            for (int64_t r = 0; r < some; r++)
+              transpose_matrix<float>(channels + (staged + r) * side.width, plane, there, columns, at + r * pitch,
+                                      kLanes, kLanes);
+          if (bias) sum = sum + sum_pixels(at, some * columns);
+          staged += some;
         }
+        const float* pixels[kReach];
+        for (int i = 0; i < kReach; i++)
+          pixels[i] = uint64_t(above + i) < uint64_t(rows) ? own.staged + (above + i) % ring * pitch : own.zeros;
         for (int64_t column = 0; column < p.columns; column++, tile += width)
           transform_tile<kReach>(pixels, left + column * kTile - first_column, columns, tile, point);
       }
+      if (bias) store(bias + c, sum);
     }
+  }
+  // Rows of pixels that are staged at a time: those that a row of tiles reads, or what fits 16 KB of the first-level
+  // cache.
+  static int64_t ring_rows(int64_t columns) { return larger(kPoints, 256 / larger(1, columns)); }
+  static V sum_pixels(const float* from, int64_t count) {
+    V sum[4] = {set1(0.0f), set1(0.0f), set1(0.0f), set1(0.0f)};
+    int64_t i = 0;
+    for (; i + 4 <= count; i += 4)
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; j++) sum[j] = sum[j] + load(from + (i + j) * kLanes);
+    for (; i < count; i++) sum[0] = sum[0] + load(from + i * kLanes);
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
   }
   template <int kReach>
   [[gnu::always_inline]] static inline void transform_tile(const float* const (&pixels)[kReach], int64_t from,
@@ -159,18 +228,73 @@ struct WinogradWeightGrad {
     Transform<kTile>::output_adjoint(y, to);
   }
 
-  // sums[point][channel][outputs] += the products of a block's tiles.
-  void multiply(const Own& own, int64_t tiles, int64_t channels, bool first) const {
-    const Split rows = row_panels<float>(channels);
-    const int64_t a_stride = x.most(), b_stride = dy.most();
+  // sums[row][columns] = or += the products of a block's tiles; `ahead` is fetched meanwhile, a line a tile.
+  struct Product {
+    const float *x, *dy;
+    int64_t tiles, x_stride, dy_stride;
+    float* sums;
+    bool first;
+    const float* ahead;
+    int64_t next_x, next_dy;  // from x and dy to those of the next point
+  };
+  template <int kRows, int kVectors>
+  [[gnu::noinline]] static void product(const Product& p) {
+    constexpr int kLanesALine = kLine / kLanes;
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows * kVectors; i += larger(1, kLanesALine)) __builtin_prefetch(p.sums + i * kLanes);
+    V sums[kRows][kVectors];
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v++) sums[m][v] = set1(0.0f);
+    const float *a = p.x, *b = p.dy, *ahead = p.ahead;
+    const int64_t a_stride = p.x_stride, b_stride = p.dy_stride;
+    for (int64_t k = p.tiles; k > 0; k--, a += a_stride, b += b_stride, ahead += kLine) {
+      __builtin_prefetch(ahead, 0, 2);
+      if (kVectors == 1) {  // few products a line: the second-level cache is felt
+        __builtin_prefetch(a + p.next_x);
+        __builtin_prefetch(b + p.next_dy);
+      }
+      V row[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v++) row[v] = load(b + v * kLanes);
+#pragma GCC unroll 16
+      for (int m = 0; m < kRows; m++) {
+        const V factor = set1(a[m]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
+      }
+    }
+    const bool first = p.first;
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v++) {
+        float* const to = p.sums + (m * kVectors + v) * kLanes;
+        store(to, first ? sums[m][v] : load(to) + sums[m][v]);
+      }
+  }
+  using ProductFunction = void (*)(const Product&);
+  template <int kRows, int kVectors>
+  static ProductFunction find_product(int64_t rows) {
+    if constexpr (kRows > 1)
+      if (rows < kRows) return find_product<kRows - 1, kVectors>(rows);
+    return product<kRows, kVectors>;
+  }
+
+  // sums[point][panel of outputs][channel][output] += the products of a block's tiles.
+  void multiply(const Own& own, int64_t tiles, int64_t channels, bool first, Ahead& ahead) const {
+    const int64_t x_stride = x.most(), dy_stride = dy.most();
     for (int64_t point = 0; point < kSquare; point++)
-      for (int64_t k = 0; k < b_stride; k += kColumns) {
-        const int64_t width = smaller(kColumns, b_stride - k);
+      for (int64_t k = 0; k < dy_stride; k += kColumns) {
+        const bool narrow = dy_stride - k <= kLanes;
+        const Split rows = split_evenly(channels, narrow ? kNarrowRows : Simd<float>::tile_rows);
         for (int64_t r = 0; r < rows.parts; r++) {
-          float* const to = own.sums + point * sums_point + rows.start(r) * b_stride + k;
-          const ChainTerm term = {own.x + point * x_point + rows.start(r), own.dy + point * dy_point + k};
-          find_chain_tile(rows.size(r), width <= kLanes)({1, {term}, tiles, a_stride, b_stride},
-                                                         {to, b_stride, width, first ? nullptr : to, b_stride});
+          const auto function = narrow ? find_product<kNarrowRows, 1>(rows.size(r))
+                                       : find_product<Simd<float>::tile_rows, kColumns / kLanes>(rows.size(r));
+          function({own.x + point * x_point + rows.start(r), own.dy + point * dy_point + k, tiles, x_stride, dy_stride,
+                    own.sums + point * sums_point + k * x_stride + rows.start(r) * smaller(kColumns, dy_stride - k),
+                    first, ahead.next(tiles * kLine, own.x), x_point, dy_point});
         }
       }
   }
@@ -187,7 +311,7 @@ struct WinogradWeightGrad {
         const int64_t count = smaller(kAtOnce, channels - c);
         for (int64_t i = 0; i < count; i++)
           for (int64_t r = 0; r < smaller(kColumns, stride - k); r += kLanes) {
-            const float* const from = own.sums + (c + i) * stride + k + r;
+            const float* const from = own.sums + k * x.most() + (c + i) * smaller(kColumns, stride - k) + r;
             V half[3][kPoints];
             for (int j = 0; j < kPoints; j++) {
               V column[kPoints], g[3];
@@ -238,7 +362,13 @@ struct WinogradWeightGrad {
         transform<kTile>(dy, group, dy_part, p, own, own.dy + tiles * dy.most(), dy_point, biased ? own.bias : nullptr);
         tiles += p.tiles();
       }
-      multiply(own, tiles, x.count(x_part), block == slices.start(slice));
+      Ahead ahead;
+      if (block + 1 < slices.start(slice) + slices.size(slice))
+        for (int64_t i = blocks.start(block + 1); i < blocks.start(block + 1) + blocks.size(block + 1); i++) {
+          add_region<kPoints>(x, group, x_part, piece(i), ahead);
+          add_region<kTile>(dy, group, dy_part, piece(i), ahead);
+        }
+      multiply(own, tiles, x.count(x_part), block == slices.start(slice), ahead);
     }
     finish(own, group, x.first(x_part), x.count(x_part), dy.first(dy_part), dy.count(dy_part),
            slice_dw + slice * conv_w(s).high);
