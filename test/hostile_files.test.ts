@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32, deflateRawSync, deflateSync, gzipSync } from "node:zlib";
@@ -31,7 +31,7 @@ const at = (...names: string[]): string => join(folder, ...names);
 const megabyte = 2 ** 20;
 
 /** What `work` throws; the memory of the process must not have grown by more than `most` bytes on the way. */
-function thrown(work: () => unknown, most = 48 * megabyte): Error {
+function thrown(work: () => unknown, most = 96 * megabyte): Error {
   const before = process.memoryUsage().rss;
   const live = memoryStats().live;
   let error: unknown;
@@ -86,6 +86,24 @@ describe.each(Object.keys(readers))("%s", (name) => {
       const { message } = thrown(() => read(at("rubbish")));
       expect(message).toContain(at("rubbish"));
     }
+  });
+});
+
+/** Files that once went wrong somewhere, here or elsewhere, by how they end. */
+const corpus = join(import.meta.dirname, "corpus");
+describe("the corpus", () => {
+  const kinds: readonly (readonly [string, (path: string) => unknown])[] = [
+    [".safetensors", io.loadSafetensors],
+    [".npy", io.loadNpy],
+    [".npz", io.loadNpz],
+    [".gz", data.readIdx],
+  ];
+  it.each(readdirSync(corpus))("%s is refused by name, at once", (name) => {
+    const read = kinds.find(([end]) => name.endsWith(end))![1];
+    const started = performance.now();
+    expect(thrown(() => read(join(corpus, name)))).toBeInstanceOf(FormatError);
+    expect(thrown(() => read(join(corpus, name))).message).toContain(name);
+    expect(performance.now() - started).toBeLessThan(1000);
   });
 });
 
