@@ -10,6 +10,7 @@ import {
   data,
   FileError,
   FormatError,
+  Generator,
   io,
   memoryStats,
   nn,
@@ -546,6 +547,36 @@ describe("states load all or not at all", () => {
       { numRuns: 150 },
     );
     expect(refused).toBeGreaterThan(75);
+  });
+
+  it("of loaders, generators and metrics", () => {
+    const loader = new data.DataLoader(data.arrays([1, 2, 3, 4]), { batchSize: 2 });
+    const generator = new Generator(5);
+    const share = train.accuracy();
+    const matrix = train.confusionMatrix(2);
+    const states = [
+      null,
+      undefined,
+      3,
+      "x",
+      [],
+      {},
+      { epoch: 1 },
+      { epoch: 1, batch: 99 },
+      { seed: 7 },
+      { seed: 7, offset: -1 },
+      [1],
+      ["1", 2],
+    ];
+    for (const state of states) {
+      for (const part of [loader, generator, share, matrix] as { state: unknown }[]) {
+        const before = JSON.stringify(part.state);
+        expect(() => {
+          part.state = state;
+        }, JSON.stringify(state)).toThrow(XcorrError);
+        expect(JSON.stringify(part.state)).toBe(before);
+      }
+    }
   });
 
   it("of a part that cannot check beforehand, when a later one refuses", () => {

@@ -113,8 +113,10 @@ export class DataLoader<Sample extends Batch = Batch, B extends Batch = Sample> 
   }
 
   set state(state: LoaderState) {
-    this.#epoch = checkInteger("DataLoader.state", "epoch", state.epoch, 0);
-    this.#start = this.#batch = checkInteger("DataLoader.state", "batch", state.batch, 0, this.length);
+    const given = Object(state) as Partial<LoaderState>;
+    const epoch = checkInteger("DataLoader.state", "epoch", given.epoch, 0);
+    this.#start = this.#batch = checkInteger("DataLoader.state", "batch", given.batch, 0, this.length);
+    this.#epoch = epoch;
   }
 
   /** Sample numbers in the order of an epoch. */

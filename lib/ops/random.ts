@@ -40,8 +40,10 @@ export class Generator {
   }
 
   set state(state: RandomState) {
-    this.#seed = checkInteger("Generator.state", "seed", state.seed, 0, Number.MAX_SAFE_INTEGER);
-    this.#offset = checkInteger("Generator.state", "offset", state.offset, 0, Number.MAX_SAFE_INTEGER);
+    const given = Object(state) as Partial<RandomState>;
+    const seed = checkInteger("Generator.state", "seed", given.seed, 0, Number.MAX_SAFE_INTEGER);
+    this.#offset = checkInteger("Generator.state", "offset", given.offset, 0, Number.MAX_SAFE_INTEGER);
+    this.#seed = seed;
   }
 
   /** Fills memory with the next numbers of the stream. @internal */

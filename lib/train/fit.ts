@@ -139,6 +139,28 @@ interface Position {
   done: EndReason | null;
 }
 
+/** A position that comes from a file. */
+function checkPosition(state: unknown): Position {
+  const given = Object(state) as Partial<Position>;
+  const call = "fit: the checkpoint's state";
+  for (const name of ["epoch", "step", "batch", "samples", "bestEpoch", "waited"] as const)
+    checkInteger(call, name, given[name], 0, Number.MAX_SAFE_INTEGER);
+  for (const name of ["lossSum", "bestValue"] as const) {
+    if (typeof given[name] !== "number")
+      // NaN is one that a run may have come to
+      throw new StateError(`${call}: ${name} must be a number, got ${describe(given[name])}`);
+  }
+  const { metrics, history, done } = given;
+  if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics))
+    throw new StateError(`${call}: metrics must be an object, got ${describe(metrics)}`);
+  if (!Array.isArray(history) || !history.every((each) => typeof each === "object" && each !== null))
+    throw new StateError(`${call}: history must be a list of epochs, got ${describe(history)}`);
+  if (done !== null && typeof done !== "string")
+    throw new StateError(`${call}: done must be a reason or null, got ${describe(done)}`);
+  const { epoch, step, batch, lossSum, samples, bestEpoch, bestValue, waited } = given as Position;
+  return { epoch, step, batch, lossSum, samples, metrics, history, bestEpoch, bestValue, waited, done };
+}
+
 function checkFit<B extends Batch, M extends Metrics, T extends Metrics>(
   model: Module,
   options: FitOptions<B, M, T>,
@@ -316,7 +338,7 @@ async function* events<B extends Batch, M extends Metrics, T extends Metrics>(
       return at;
     },
     set state(state: unknown) {
-      Object.assign(at, state);
+      Object.assign(at, checkPosition(state));
       for (const [name, metric] of Object.entries(trainMetrics)) {
         if (Object.hasOwn(at.metrics, name)) metric.state = at.metrics[name];
         else metric.reset();

@@ -1,6 +1,6 @@
-import { ArgumentError, ShapeError } from "../core/errors.js";
+import { ArgumentError, ShapeError, StateError } from "../core/errors.js";
 import { checkInteger } from "../core/options.js";
-import { format } from "../core/shape.js";
+import { describe, format } from "../core/shape.js";
 import { named, type Tensor } from "../core/tensor.js";
 
 /** What is measured over all batches of an epoch. Give fresh ones to every run: they count as they go. */
@@ -88,8 +88,15 @@ class Share implements Metric {
   }
 
   set state(state: unknown) {
-    [this.#right, this.#count] = state as [number, number];
+    [this.#right, this.#count] = numbersOf(this.#call, state, 2) as [number, number];
   }
+}
+
+/** Counts and sums of a state that comes from a file. */
+function numbersOf(call: string, state: unknown, count: number): number[] {
+  if (!Array.isArray(state) || state.length !== count || !Array.from(state).every((n) => typeof n === "number"))
+    throw new StateError(`${call}: the state must be a list of ${count} numbers, got ${describe(state)}`);
+  return [...(state as number[])];
 }
 
 /** The share of targets to which the output gives the largest value. */
@@ -132,7 +139,7 @@ export function meanLoss(loss: (output: Tensor, target: Tensor) => Tensor): Metr
       return [total, count];
     },
     set state(state: unknown) {
-      [total, count] = state as [number, number];
+      [total, count] = numbersOf("meanLoss", state, 2) as [number, number];
     },
   };
 }
@@ -161,7 +168,9 @@ export function confusionMatrix(classes: number): Metric<number[][]> {
       return counts.map((row) => [...row]);
     },
     set state(state: unknown) {
-      counts = (state as number[][]).map((row) => [...row]);
+      if (!Array.isArray(state) || state.length !== classes)
+        throw new StateError(`confusionMatrix: the state must be ${classes} rows, got ${describe(state)}`);
+      counts = Array.from(state, (row) => numbersOf("confusionMatrix", row, classes));
     },
   };
 }
