@@ -11,7 +11,8 @@
 //     3. conv_pointwise_strided.inl: one tap, any stride, no padding; goes on with the list at stride 1.
 //        conv_input_grad_columns.inl, input gradients alone: more than one tap, C * taps >= 256, K >= 64, at most 128
 //        pixels of dy; 64 where one of the next two holds too.
-//     4. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more.
+//     4. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more;
+//        16 if C*K <= 65536.
 //     5. winograd.inl, F(2x2): the same, default or tight precision, 32 of its smaller tiles or more; 16 if
 //        C*K >= 32768 (the input gradient).
 //     6. winograd_strided.inl: 3x3, stride 2, float32, default or tight precision, C and K >= 8, 32 tiles of 2x2 or
@@ -30,7 +31,7 @@
 //   conv_weight_grad
 //     1. depthwise.inl: as above.
 //     2. conv_pointwise_strided.inl: as above.
-//     3. winograd_weight_grad.inl, F(3x3, 4x4), then F(3x3, 2x2): as above, C and K >= 16, 16 of the smaller tiles.
+//     3. winograd_weight_grad.inl, F(3x3, 4x4), then F(3x3, 2x2): as above, C and K >= 16, 16 tiles or more.
 //     4. winograd_strided_weight_grad.inl: as winograd_strided.inl, and at most an eighth of the tiles' outputs beside
 //        the image.
 //     5. conv_weight_grad_rows.inl: up to 2560 weights and rows of outputs that fill 16 lanes, strides up to 4; shorter
@@ -68,19 +69,23 @@ XCORR_INLINE const Runtime& named(const Runtime& runtime, const char* algorithm)
   return runtime;
 }
 
-// Size of Winograd's tiles of outputs, 0 for none; out is the size of what is written, `few` the number of small tiles
-// that are enough.
-XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t* out, int64_t few) {
+// Size of Winograd's tiles of outputs, 0 for none, if `few4` and `few2` tiles of 4x4 and 2x2 are enough; out is the
+// size of what is written.
+XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t* out, int64_t few4, int64_t few2) {
   const int64_t c = s.in_channels / s.groups, k = s.out_channels / s.groups;
   if (!winograd_fits(s) || c * k < 6 * (c + k)) return 0;
-  if (precision >= kDefault && s.batch * ceil_div(out[1], 4) * ceil_div(out[2], 4) >= 32) return 4;
-  return precision >= kTight && s.batch * ceil_div(out[1], 2) * ceil_div(out[2], 2) >= few ? 2 : 0;
+  if (precision >= kDefault && s.batch * ceil_div(out[1], 4) * ceil_div(out[2], 4) >= few4) return 4;
+  return precision >= kTight && s.batch * ceil_div(out[1], 2) * ceil_div(out[2], 2) >= few2 ? 2 : 0;
 }
 
+// Few tiles pay for the transform of many weights to 16 points, not to 36.
+XCORR_INLINE int64_t least_tiles_of_4(const ConvSizes& s) {
+  return s.in_channels / s.groups * (s.out_channels / s.groups) <= 65536 ? 16 : 32;
+}
 // Input gradient: where there are many weights, transforming them for 16 tiles is less work than packing.
-XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t* out) {
-  const int64_t c = s.in_channels / s.groups, k = s.out_channels / s.groups;
-  return winograd_tile(s, precision, out, c * k >= 32768 ? 16 : 32);
+XCORR_INLINE int input_grad_winograd_tile(const ConvSizes& s, int precision) {
+  const int64_t weights = s.in_channels / s.groups * (s.out_channels / s.groups);
+  return winograd_tile(s, precision, s.in, least_tiles_of_4(s), weights >= 32768 ? 16 : 32);
 }
 
 XCORR_INLINE bool strided_winograd(const ConvSizes& s, int precision, bool input_grad) {
@@ -117,7 +122,7 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
   }
   if constexpr (sizeof(T) == 4) {
     // With fewer tiles direct convolution is faster from the second call on, when packed weights are kept.
-    const int tile = winograd_tile(s, runtime.precision, s.out, 32);
+    const int tile = winograd_tile(s, runtime.precision, s.out, least_tiles_of_4(s), 32);
     int64_t status = kNotFinite;
     if (tile == 4)
       status = Winograd<4>(named(runtime, "winograd 4x4"), correlation).run();
@@ -178,7 +183,7 @@ int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const*
     return strided.large() ? strided.input_grad(operands, "pointwise")
                            : strided.spread_out(conv_input_grad<T>, operands);
   }
-  const int tile = sizeof(T) == 4 ? winograd_tile(s, runtime.precision, s.in) : 0;
+  const int tile = sizeof(T) == 4 ? input_grad_winograd_tile(s, runtime.precision) : 0;
   if (input_grad_columns_fit(s, tile > 0 ? 64 : 128))
     return InputGradColumns<T>(s, named(runtime, "columns")).execute(operands);
   if constexpr (sizeof(T) == 4) {
@@ -225,7 +230,7 @@ int64_t conv_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const
   if (PointwiseStrided<T>::fits(s)) return PointwiseStrided<T>(s, runtime).gathered(conv_weight_grad<T>, operands, 4);
   if constexpr (sizeof(T) == 4) {
     const bool many = s.in_channels >= 16 * s.groups && s.out_channels >= 16 * s.groups && conv_y(s).high > 0;
-    const int tile = many ? winograd_tile(s, runtime.precision, s.out, 16) : 0;
+    const int tile = many ? winograd_tile(s, runtime.precision, s.out, 16, 16) : 0;
     int64_t status = kNotFinite;
     if (tile == 4)
       status = WinogradWeightGrad<4>(s, named(runtime, "winograd 4x4"), operands).run();
