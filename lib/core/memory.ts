@@ -385,8 +385,8 @@ function find(capacity: number): Block {
  * taken for old that is only in use.
  */
 export function collectAtRest(trained: boolean): void {
-  if (hooks?.collect === undefined || handedSinceCollection <= restBudget) return;
-  collect(trained && handedSinceFullCollection > oldBudget + 8 * live);
+  if (hooks?.collect === undefined) return;
+  if (handedSinceCollection > restBudget) collect(trained && handedSinceFullCollection > oldBudget + 8 * live);
   const start = performance.now();
   if (start < nextTrim) return;
   hooks.trim();
