@@ -76,6 +76,7 @@ struct StridedWinograd {
   using I = Simd<float>::I;
   static constexpr int kLanes = Simd<float>::lanes, kSamples = Way::kSamples, kStep = Way::kStep;
   static constexpr int kPoints = Way::kPoints, kSums = Way::kSums, kOutputs = Way::kOutputs, kWeights = 4;
+  static constexpr int64_t kManyWeights = 4 << 20;                       // bytes
   static constexpr int64_t kColumns = kTileColumns<float>, kTiles = 32;  // tiles are shared out by so many
 
   const Runtime& runtime;
@@ -85,7 +86,7 @@ struct StridedWinograd {
   int64_t tiles_h, tiles_w, tiles;
   Split rows, depth;              // panels of output channels; blocks of the reduction
   Split tile_parts, panel_parts;  // of a group's work, in tasks
-  float* u = nullptr;             // [group][block][panel][weight][channel][rows]
+  float* u = nullptr;             // [group][block][panel][weight][channel][rows], or null: each task makes its own
   bool failed = false, not_finite = false;
 
   StridedWinograd(const Runtime& runtime_, const Correlation<float>& conv_) : runtime(runtime_), conv(conv_) {
@@ -262,23 +263,49 @@ struct StridedWinograd {
                    (conv.out_channels * (group * conv.in_channels + depth.start(block)) +
                     rows.start(panel) * depth.size(block));
   }
-  void transform_weights(int64_t group, int64_t block, int64_t panel) {
+  // The 9 taps of as many filters as a vector has lanes, which follow each other and 16 floats.
+  static void read_filters(const float* from, V (&tap)[9]) {
+    V block[8];
+#pragma GCC unroll 8
+    for (int r = 0; r < 8; r++) {
+      block[r] = load(from + r * 9);
+      if constexpr (kLanes == 16) block[r] = select(lane_numbers<float>() < 8, block[r], load(from + (r + 8) * 9 - 8));
+    }
+    transpose_blocks<kLanes, 8>(block);
+#pragma GCC unroll 8
+    for (int t = 0; t < 8; t++) tap[t] = block[t];
+    tap[8] = gather(from + 8, lane_numbers<float>() * 9);
+  }
+  // `to`: null if they are the task's own, which are put into its scratch memory.
+  const float* transform_weights(int64_t group, int64_t block, int64_t panel, float* to) {
     const int64_t count = rows.size(panel), channels = depth.size(block), width = round_up(count, kLanes);
-    float* const taps = static_cast<float*>(runtime.scratch(4, channels * 9 * width * int64_t(sizeof(float))));
+    const int64_t own = to ? 0 : kWeights * kWeights * channels * count + 16;
+    float* const taps = static_cast<float*>(runtime.scratch(5, (channels * 9 * width + own) * int64_t(sizeof(float))));
     if (!taps) {
       failed = true;
-      return;
+      return nullptr;
     }
+    if (!to) to = taps + channels * 9 * width;
     const float* const w =
         conv.w + group * conv.w_group + rows.start(panel) * conv.w_out + depth.start(block) * conv.w_in;
+    const float* const end = conv.w + conv.groups * conv.w_group;
     if (conv.w_in == 9)
       transpose_matrix<float>(w, conv.w_out, count, channels * 9, taps, width, width);
     else
       for (int64_t c = 0; c < channels; c++) {
-        for (int64_t i = 0; i < count * 9; i += 16) __builtin_prefetch(w + (c + 8) * conv.w_in + i);  // far apart
-        transpose_matrix<float>(w + c * conv.w_in, conv.w_out, count, 9, taps + c * 9 * width, width, width);
+        const float* const from = w + c * conv.w_in;
+        for (int64_t i = 0; i < count * 9; i += 16) __builtin_prefetch(from + 8 * conv.w_in + i);  // far apart
+        if constexpr (kLanes >= 8)
+          if (conv.w_out == 9 && end - from >= width * 9 + 16) {
+            V tap[9];
+            for (int64_t r = 0; r < count; r += kLanes) {
+              read_filters(from + r * 9, tap);
+              for (int t = 0; t < 9; t++) store(taps + (c * 9 + t) * width + r, tap[t]);
+            }
+            continue;
+          }
+        transpose_matrix<float>(from, conv.w_out, count, 9, taps + c * 9 * width, width, width);
       }
-    float* const to = weights_of(group, block, panel);
     const auto filter = [](V a, V b, V c, V * out) __attribute__((always_inline)) {
       out[0] = a;
       out[1] = b;
@@ -307,13 +334,13 @@ struct StridedWinograd {
           }
         }
       }
+    return to;
   }
 
   // All sums of a panel of output channels, [sum][row][tile].
-  void multiply(int64_t group, int64_t block, int64_t panel, const float* v, int64_t v_point, int64_t width, float* to,
-                int64_t m_point) const {
+  void multiply(const float* weights, int64_t block, int64_t panel, const float* v, int64_t v_point, int64_t width,
+                float* to, int64_t m_point) const {
     const int64_t count = rows.size(panel), channels = depth.size(block);
-    const float* const weights = weights_of(group, block, panel);
     const auto tile_of_panel = find_chain_tile(count, false);
     for (int i = 0; i < kSums; i++)
       for (int j = 0; j < kSums; j++) {
@@ -361,7 +388,10 @@ struct StridedWinograd {
       }
       for (int64_t panel = panel_from; panel < panel_to; panel++) {
         float* const sums = m + (depth.parts > 1 ? (panel - panel_from) * m_panel : 0);
-        multiply(group, block, panel, v, v_point, width, sums, m_point);
+        const float* const weights =
+            u ? weights_of(group, block, panel) : transform_weights(group, block, panel, nullptr);
+        if (!weights) return;
+        multiply(weights, block, panel, v, v_point, width, sums, m_point);
         if (block < depth.parts - 1) continue;
         for (int64_t row = 0; row < rows.size(panel); row++)
           for (int64_t i = 0; i < vectors; i++)
@@ -377,11 +407,16 @@ struct StridedWinograd {
         conv.groups * conv.out_channels * conv.in_channels * kWeights * kWeights * int64_t(sizeof(float));
     Keep keep(runtime, int64_t(1) << 32 | kInputGrad << 8 | Simd<float>::tile_rows, bytes);
     if (keep.asked) return kOk;
-    u = static_cast<float*>(keep.memory ? keep.memory : runtime.scratch(0, bytes));
-    if (!u) return kOutOfMemory;
-    if (!keep.ready)
+    // Many weights that one or two tasks read are not worth the way to memory.
+    const bool own = !keep.memory && tile_parts.parts <= 2 && bytes >= kManyWeights;
+    if (!own) {
+      u = static_cast<float*>(keep.memory ? keep.memory : runtime.scratch(0, bytes));
+      if (!u) return kOutOfMemory;
+    }
+    if (u && !keep.ready)
       run_tasks(runtime, conv.groups * depth.parts * rows.parts, [this](int64_t i) {
-        transform_weights(i / rows.parts / depth.parts, i / rows.parts % depth.parts, i % rows.parts);
+        const int64_t group = i / rows.parts / depth.parts, block = i / rows.parts % depth.parts;
+        transform_weights(group, block, i % rows.parts, weights_of(group, block, i % rows.parts));
       });
     if (failed) return kOutOfMemory;
     keep.fill_done();
