@@ -8,7 +8,9 @@
 //        (5x5: 10, with stride 2 14); the input gradient with stride 1. depthwise_rows_input_grad.inl: with stride 2.
 //     2. depthwise.inl: C = K = 1, 8 planes or more, strides up to 4. Before it conv_few_channels.inl for rows of
 //        outputs that fill 16 lanes (24, 28, 32, 56, ...).
-//     3. conv_pointwise_strided.inl: one tap, any stride, no padding; goes on with the list at stride 1.
+//     3. conv_pointwise_strided.inl: one tap, any stride, no padding: the product of 10. with the pixels that count;
+//     less
+//        than 16 outputs an image: goes on with the list at stride 1.
 //        conv_input_grad_columns.inl, input gradients alone: more than one tap, C * taps >= 256, K >= 64, at most 128
 //        pixels of dy; 64 where one of the next two holds too.
 //     4. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more;
@@ -30,7 +32,7 @@
 //        are written: conv_pointwise_kept.inl (forward, float32), the same bits.
 //   conv_weight_grad
 //     1. depthwise.inl: as above.
-//     2. conv_pointwise_strided.inl: as above.
+//     2. conv_pointwise_strided.inl: one tap, any stride, no padding; goes on with the list at stride 1.
 //     3. winograd_weight_grad.inl, F(3x3, 4x4), then F(3x3, 2x2): as above, C and K >= 16, 16 tiles or more.
 //     4. winograd_strided_weight_grad.inl: as winograd_strided.inl, and at most an eighth of the tiles' outputs beside
 //        the image.
@@ -227,7 +229,11 @@ int64_t conv_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const
   if (s.in_channels == 0) return bias_grad_alone<T>(s, operands);
   if (depthwise_fits(s) && conv_y(s).high > 0)
     return Depthwise<T>(s, named(runtime, "depthwise")).weight_grad(operands);
-  if (PointwiseStrided<T>::fits(s)) return PointwiseStrided<T>(s, runtime).gathered(conv_weight_grad<T>, operands, 4);
+  if (PointwiseStrided<T>::fits(s)) {
+    const PointwiseStrided<T> strided(s, runtime);
+    return strided.weight_grad_reads_pixels() ? strided.weight_grad(operands, "pointwise")
+                                              : strided.gathered(conv_weight_grad<T>, operands, 4);
+  }
   if constexpr (sizeof(T) == 4) {
     const bool many = s.in_channels >= 16 * s.groups && s.out_channels >= 16 * s.groups && conv_y(s).high > 0;
     const int tile = many ? winograd_tile(s, runtime.precision, s.out, 16, 16) : 0;

@@ -9,6 +9,7 @@
 #include "conv_plan.inl"
 #include "gemm.inl"
 #include "parallel.inl"
+#include "strided_pixels.inl"
 #include "sum_parts.inl"
 
 namespace xcorr {
@@ -24,8 +25,12 @@ XCORR_INLINE bool pointwise_weight_grad_fits(const ConvSizes& s) {
 template <class T>
 class PointwiseWeightGrad {
  public:
-  PointwiseWeightGrad(const ConvSizes& s, const Runtime& runtime_, void* const* operands)
+  // `strided_`: x's planes are wider, and these of their pixels count; with at least as many output channels, and
+  // planes of one block.
+  PointwiseWeightGrad(const ConvSizes& s, const Runtime& runtime_, void* const* operands,
+                      const StridedPixels<T>* strided_ = nullptr)
       : runtime(runtime_),
+        strided(strided_),
         pixels(volume(s.out)),
         swapped(s.out_channels < s.in_channels),
         m(swapped ? s.in_channels : s.out_channels),
@@ -57,6 +62,7 @@ class PointwiseWeightGrad {
  private:
   static constexpr int64_t kColumns = kTileColumns<T>, kRowsTogether = 32;
   const Runtime& runtime;
+  const StridedPixels<T>* strided;
   int64_t pixels;
   bool swapped;  // the rows are x's channels, not dy's
   int64_t m, n;
@@ -73,6 +79,9 @@ class PointwiseWeightGrad {
   const T* at(const T* operand, int64_t channels, int64_t block) const {
     return operand + block / image_blocks.parts * channels * pixels + image_blocks.start(block % image_blocks.parts);
   }
+
+  // The planes of a block's image.
+  const T* strided_image(int64_t block) const { return b + block / image_blocks.parts * n * strided->plane(); }
 
   void multiply(int64_t index) {
     const int64_t row_part = index % row_parts.parts, part = index / row_parts.parts;
@@ -99,8 +108,16 @@ class PointwiseWeightGrad {
       }
       for (int64_t tile = 0; tile < tiles; tile++) {
         const int64_t count = smaller(kColumns, n - tile * kColumns), width = panel_width<T>(count);
-        transpose_matrix<T>(from_b + tile * kColumns * pixels, pixels, count, depth, packed + tile * kColumns * depth,
-                            width, width);
+        const T* rows = from_b + tile * kColumns * pixels;
+        if (strided)
+          rows = gather_rows(*strided, runtime, strided_image(block) + tile * kColumns * strided->plane(), count,
+                             image_blocks.start(block % image_blocks.parts), depth);
+        if (!rows) {
+          failed = true;
+          return;
+        }
+        transpose_matrix<T>(rows, strided ? gathered_stride(depth) : pixels, count, depth,
+                            packed + tile * kColumns * depth, width, width);
       }
       // Meanwhile rows of both operands in the next block are fetched, first a's, then b's.
       const int64_t calls = (panel_to - panel_from) * tiles;
@@ -109,7 +126,12 @@ class PointwiseWeightGrad {
       RowsToCome<T> rows_a, rows_b;
       if (block + 1 < block_to) {
         rows_a = {at(a, m, block + 1) + row_from * pixels, rows_here, depth, pixels, calls_a};
-        rows_b = {at(b, n, block + 1), n, depth, pixels, larger(1, calls - calls_a)};
+        if (strided)  // rows of all planes: they follow each other
+          rows_b = {strided_image(block + 1), n * volume(strided->out) / strided->out[2],
+                    strided->out[2] * strided->stride[2], strided->stride[1] * strided->in[2],
+                    larger(1, calls - calls_a)};
+        else
+          rows_b = {at(b, n, block + 1), n, depth, pixels, larger(1, calls - calls_a)};
       }
       for (int64_t panel = panel_from; panel < panel_to; panel++) {
         const int64_t row = panels.start(panel), rows = panels.size(panel);

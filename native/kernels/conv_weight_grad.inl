@@ -10,6 +10,7 @@
 #include "gemm.inl"
 #include "im2col.inl"
 #include "parallel.inl"
+#include "strided_pixels.inl"
 
 namespace xcorr {
 namespace {
@@ -29,6 +30,7 @@ struct WeightGrad {
   bool padded, packed;                // the ways to read x: a padded copy, packed tiles, or (neither) as it lies
   bool swapped;                       // x and dy have changed places: sums are those of dw transposed
   int64_t padded_size[kSpatial], first_image;  // of the padded copy
+  const StridedPixels<T>* strided;             // of the operand that is transposed, or null: it is dense
   T *packed_dy, *padded_x, *sums, *bias_sums;
   bool failed;
 
@@ -83,6 +85,16 @@ void pack_dy_task(void* state, int64_t index) {
   T* const packed = const_cast<T*>(grad.dy_panel(group, k_panel)) - chunk_from * width;
   for (int64_t p = from; p < to;) {
     const int64_t image = p / pixels, length = smaller(to, (image + 1) * pixels) - p;
+    if (grad.strided) {
+      T* const rows =
+          gather_rows(*grad.strided, *grad.runtime,
+                      grad.dy + (image * s.out_channels + channel) * grad.strided->plane(), count, p % pixels, length);
+      grad.failed = grad.failed || !rows;
+      if (!rows) return;
+      transpose_matrix<T>(rows, gathered_stride(length), count, length, packed + p * width, width, width);
+      p += length;
+      continue;
+    }
     transpose_matrix<T>(grad.dy + (image * s.out_channels + channel) * pixels + p % pixels, pixels, count, length,
                         packed + p * width, width, width);
     p += length;
@@ -277,12 +289,16 @@ void store_dw_task(void* state, int64_t index) {
   }
 }
 
+// `strided`: x's planes are wider, and these of their pixels count; one tap, stride 1, more output channels than input
+// channels.
 template <class T>
-int64_t direct_weight_grad(const ConvSizes& sizes, const Runtime& runtime, void* const* operands) {
+int64_t direct_weight_grad(const ConvSizes& sizes, const Runtime& runtime, void* const* operands,
+                           const StridedPixels<T>* strided = nullptr) {
   ConvSizes s = sizes;
   WeightGrad<T> grad = {};
   grad.runtime = &runtime;
   grad.sizes = &s;
+  grad.strided = strided;
   grad.x = static_cast<const T*>(operands[0]);
   grad.dy = static_cast<const T*>(operands[1]);
   grad.dw = static_cast<T*>(operands[2]);
@@ -326,13 +342,13 @@ int64_t direct_weight_grad(const ConvSizes& sizes, const Runtime& runtime, void*
   const int64_t units = grad.padded ? row_panels<T>(terms).parts : row_panels<T>(grad.channels).parts * grad.taps;
   grad.unit_parts = {units, smaller(units, ceil_div(16, s.groups * grad.k_panels))};
 
-  // Chunks of blocks whose transposed gradients take about 1 MB, so that they are read from the cache; of a whole image
-  // or more if x is copied, so that it is copied once.
+  // Chunks of blocks whose transposed gradients take about 1 MB, so that they are read from the cache.
   const int64_t block_pixels = grad.rows_per_block * grad.parts.size(0);
   const int64_t k_padded = s.groups * grad.k_panels * kTileColumns<T>;
   const int64_t rows_an_image = grad.rows / s.batch;
-  const int64_t least = grad.padded ? ceil_div(rows_an_image, grad.rows_per_block) : 1;
-  const int64_t chunk = smaller(grad.blocks(), larger(least, (256 << 10) / (block_pixels * s.out_channels)));
+  const int64_t blocks_an_image = ceil_div(rows_an_image, grad.rows_per_block);
+  int64_t chunk = smaller(grad.blocks(), larger(1, (256 << 10) / (block_pixels * s.out_channels)));
+  if (grad.padded && chunk < blocks_an_image) chunk = split_evenly(blocks_an_image, chunk).size(0);
   const int64_t images = smaller(s.batch, ceil_div(chunk * grad.rows_per_block, rows_an_image) + 1);
   grad.packed_dy = static_cast<T*>(runtime.scratch(0, smaller(chunk * block_pixels, pixels) * k_padded * sizeof(T)));
   grad.padded_x = static_cast<T*>(runtime.scratch(1, larger(1, images * s.in_channels * padded_plane) * sizeof(T)));
@@ -340,13 +356,17 @@ int64_t direct_weight_grad(const ConvSizes& sizes, const Runtime& runtime, void*
   grad.bias_sums = static_cast<T*>(runtime.scratch(3, grad.blocks() * k_padded * sizeof(T)));
   if (!grad.packed_dy || !grad.padded_x || !grad.sums || !grad.bias_sums) return kOutOfMemory;
   const bool worth = 2.0 * double(pixels) * double(s.out_channels) * double(terms) > 1e6;
+  int64_t padded_end = 0;  // the copied images end here
   for (grad.chunk_first = 0; grad.chunk_first < grad.blocks(); grad.chunk_first += chunk) {
     grad.chunk_blocks = smaller(chunk, grad.blocks() - grad.chunk_first);
     run_tasks(runtime, worth, s.groups * grad.k_panels * grad.chunk_blocks, pack_dy_task<T>, &grad);
     if (grad.padded) {
+      const int64_t first_before = grad.first_image;
       grad.first_image = grad.row_of_block(grad.chunk_first) / rows_an_image;
       const int64_t last_image = (grad.row_of_block(grad.chunk_first + grad.chunk_blocks) - 1) / rows_an_image;
-      run_tasks(runtime, worth, (last_image - grad.first_image + 1) * s.in_channels, pad_task<T>, &grad);
+      if (padded_end <= last_image || grad.first_image > first_before)
+        run_tasks(runtime, worth, (last_image - grad.first_image + 1) * s.in_channels, pad_task<T>, &grad);
+      padded_end = last_image + 1;
     }
     if (grad.packed)
       run_tasks(runtime, worth, s.groups * units, packed_weight_grad_task<T>, &grad);

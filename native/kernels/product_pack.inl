@@ -99,7 +99,8 @@ void pack_strided_tiles(const Product<T>& p, const TileColumns* columns, int64_t
       });
     for (int64_t k = 0; k < depth; k += kTogether) {
       const int64_t together = smaller(kTogether, depth - k);
-      for (int64_t i = 0; i < together; i++) pixels.gather(p.b + (k0 + k + i) * p.b_term, lines[i]);
+      for (int64_t i = 0; i < together; i++)
+        pixels.gather(p.b + (k0 + k + i) * p.b_term, lines[i], k + kTogether < depth ? kTogether * p.b_term : 0);
       for (int64_t i = 0; i < together; i++)
         for (int64_t tile = first; tile < first + several; tile++) {
           const int64_t width = panel_width<T>(columns[tile].count);

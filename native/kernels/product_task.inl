@@ -97,8 +97,10 @@ struct ProductTask {
   // A chunk of tiles [first, end) and some blocks [group, group_end) of the depth.
   struct Pass {
     int64_t first, end, group, group_end;
-    int64_t group_k, width;  // the blocks' first term; the tiles' columns
-    ColumnsToCome<T> next;   // what the pass after this one reads
+    int64_t group_k, width;     // the blocks' first term; the tiles' columns
+    ColumnsToCome<T> next;      // what the pass after this one reads
+    RowsToCome<T> planes = {};  // where a panel's results are spread
+    int64_t spread_column = 0;  // the first one whose planes come after them
   };
   // A row panel and a block of the depth (found out once: each division takes as long as a term of a tile).
   struct Piece {
@@ -139,10 +141,32 @@ struct ProductTask {
     ahead.out_stride = p.c_row;
   }
 
+  // The planes that this panel's results are spread over: every second tile fetches some of their lines.
+  bool fetch_planes(Ahead<T>& ahead, Pass& pass, const Piece& piece, int64_t tile, int64_t steps) const {
+    if (!p.c_pixels || pass.group_end < blocks.parts || steps == 0 || (tile - pass.first) % 2) return false;
+    if (tile == pass.first && piece.block == pass.group) {
+      pass.planes = {};
+      pass.spread_column = (first_tile + pass.first) * kColumns;
+    }
+    const int64_t end = smaller(p.n, (first_tile + pass.end) * kColumns);
+    if (pass.planes.rows <= 0) {
+      if (pass.spread_column >= end) return false;
+      const int64_t image = pass.spread_column / p.image, rest = pass.spread_column - image * p.image;
+      const int64_t count = smaller(end - pass.spread_column, p.image - rest);
+      const int64_t from = p.c_pixels->place(p.c_pixels->row_of(rest)), to = p.c_pixels->end_of(rest, count);
+      pass.planes = {p.c + piece.row * p.c_row + image * p.c_jump + from, piece.rows, to - from, p.c_row, 1};
+      pass.planes.rows_a_tile = larger(1, steps / pass.planes.lines);
+      pass.spread_column += count;
+    }
+    ahead.burst = 1;
+    pass.planes.share(ahead);
+    return true;
+  }
+
   void pass(int64_t part, int64_t group, int64_t group_end) {
     const int64_t first = chunks.start(part), count = chunks.size(part);
     const int64_t tiles_of_pass = (panel_to - panel_from) * (group_end - group) * count;
-    const ColumnsToCome<T> next = after(part, group, group_end, tiles_of_pass);
+    const ColumnsToCome<T> next = after(part, group, group_end, ceil_div(tiles_of_pass, p.c_pixels ? 2 : 1));
     Pass pass = {first, first + count, group, group_end, blocks.start(group), count * kColumns, next};
     if (!tasks.packed_b) pack_irregular(pass);
     for (int64_t panel = panel_from; panel < panel_to; panel++)
@@ -224,7 +248,8 @@ struct ProductTask {
       T* const own = piece.own_b + (tile - pass.first) * kColumns * depth;
       const TileEnd<T> end = end_of(tile, piece, sum, p.c_pixels ? pass.width : kColumns);
       ahead.line = next ? next + (tile - pass.first) * share : nullptr;
-      pass.next.share(ahead, steps);
+      const bool planes = fetch_planes(ahead, pass, piece, tile, steps);
+      if (!planes) pass.next.share(ahead, steps);
       if (piece.last) fetch_results(ahead, pass, piece, tile);
       if (tasks.packed_b || !regular(tile)) {
         const T* const b = tasks.packed_b ? packed_b_of(piece, tile) : own;
@@ -238,7 +263,7 @@ struct ProductTask {
         else
           full_tile(depth, a, own, kColumns, ahead, end);
       }
-      pass.next.go_on(ahead);
+      if (!planes) pass.next.go_on(ahead);
       if (piece.last) finish(at, piece.row, rows, sum);
     }
     if (p.c_pixels && piece.last) spread(pass.first, pass.end, piece.row, rows, piece.sums);

@@ -34,61 +34,44 @@ struct StridedPixels {
     row.h = 0;
     row.d++;
   }
+
   XCORR_MEMBER int64_t place(const Row& row) const {
     return ((row.d * stride[0] * in[1]) + row.h * stride[1]) * in[2] + row.w * stride[2];
   }
-
-  // The rest of the plane belongs to the pixels before it: writes what belongs to `count` pixels from `row` on. The
-  // pixels' values, which may be read a vector too far, and `rest` between them are given `rest` as a summand.
+  // Where what the pixel after `count` from `first` on owns begins, or the plane ends.
+  int64_t end_of(int64_t first, int64_t count) const {
+    const Row row = row_of(first + count);
+    return row.d == out[0] ? plane() : place(row);
+  }
+  // A pixel owns what lies between it and the next one. Writes what `count` pixels from `row` on own: their values,
+  // which are followed by `rest`, and `rest` is added to all.
   void spread(const T* values, Row row, int64_t count, T rest, T* plane) const {
-    while (count > 0) {
-      const int64_t length = smaller(count, out[2] - row.w), end = row.w + length;
-      const int64_t size = (end == out[2] ? in[2] : end * stride[2]) - row.w * stride[2];
-      const int64_t depth = row.d + 1 == out[0] ? in[0] - row.d * stride[0] : stride[0];
-      const int64_t height = row.h + 1 == out[1] ? in[1] - row.h * stride[1] : stride[1];
-      T* const to = plane + place(row);
-      for (int64_t i = 0; i < depth; i++)
-        for (int64_t j = 0; j < height; j++)
-          if (i == 0 && j == 0)
-            spread_row(values, length, rest, to, size);
-          else
-            fill(to + (i * in[1] + j) * in[2], size, rest);
-      values += length;
-      count -= length;
-      next(row);
-    }
-  }
-
- private:
-  static void fill(T* to, int64_t size, T value) {
-    const auto all = set1(value);
-    int64_t i = 0;
-    for (; i + kLanes <= size; i += kLanes) store(to + i, all);
-    if (i < size) store_partial(to + i, all, int(size - i));
-  }
-  void spread_row(const T* values, int64_t count, T rest, T* to, int64_t size) const {
-    if (stride[2] != 2) {
-      for (int64_t i = 0; i < size; i++)
-        to[i] = i % stride[2] == 0 && i / stride[2] < count ? values[i / stride[2]] + rest : rest;
-      return;
-    }
     const auto between = set1(rest);
-    const int64_t covered = smaller(size, 2 * count);
-    for (int64_t i = 0; 2 * i < covered; i += kLanes) {
-      const auto v = load(values + i) + between;
-      const auto first = in_turns<kLanes>(v, between, false), second = in_turns<kLanes>(v, between, true);
-      const int64_t left = covered - 2 * i;
-      if (left >= 2 * kLanes) {
-        store(to + 2 * i, first);
-        store(to + 2 * i + kLanes, second);
-      } else if (left > kLanes) {
-        store(to + 2 * i, first);
-        store_partial(to + 2 * i + kLanes, second, int(left - kLanes));
+    T* const stop = plane + end_of((row.d * out[1] + row.h) * out[2] + row.w, count);
+    const auto write = [stop](T * to, auto vector) __attribute__((always_inline)) {
+      if (stop - to >= kLanes)  // what is too much, a later vector overwrites
+        store(to, vector);
+      else if (stop > to)
+        store_partial(to, vector, int(stop - to));
+    };
+    for (int64_t length; count > 0; count -= length, values += length) {
+      length = smaller(count, out[2] - row.w);
+      T* to = plane + place(row);
+      next(row);
+      T* const end = length == count ? stop : plane + place(row);
+      if (stride[2] == 2) {
+        for (int64_t i = 0; i < length; i += kLanes, to += 2 * kLanes) {
+          const auto v =
+              (length - i >= kLanes ? load(values + i) : load_partial(values + i, int(length - i))) + between;
+          write(to, in_turns<kLanes>(v, between, false));
+          write(to + kLanes, in_turns<kLanes>(v, between, true));
+        }
       } else {
-        store_partial(to + 2 * i, first, int(left));
+        for (int64_t i = 0; i < length; i++)
+          for (int64_t j = 0; j < stride[2] && to < end; j++) *to++ = j == 0 ? values[i] + rest : rest;
       }
+      for (; to < end; to += kLanes) write(to, between);
     }
-    if (covered < size) fill(to + covered, size - covered, rest);
   }
 };
 
@@ -122,8 +105,8 @@ struct PixelGather {
     }
   }
 
-  // A vector behind the last pixel is written too.
-  void gather(const T* plane, T* to) const {
+  // A vector behind the last pixel is written too. `ahead`: the distance to what will be wanted soon.
+  void gather(const T* plane, T* to, int64_t ahead) const {
     if (stride != 2) {
       for (const Piece* p = piece; p < piece + pieces; p++)
         for (int i = 0; i < p->count; i++) to[p->to + i] = plane[p->from + i * stride];
@@ -131,6 +114,8 @@ struct PixelGather {
     }
     for (const Piece* p = piece; p < piece + pieces; p++) {
       const T* const from = plane + p->from;
+      __builtin_prefetch(from + ahead);
+      __builtin_prefetch(from + ahead + kLanes);
       if (p->room == 2 * kLanes)
         store(to + p->to, every_second<kLanes>(load(from), load(from + kLanes), false));
       else if (p->room > kLanes)
@@ -140,6 +125,21 @@ struct PixelGather {
     }
   }
 };
+
+// Pixels [first, first + count) of adjacent planes as dense rows in the thread's scratch memory; null if there is none.
+XCORR_INLINE int64_t gathered_stride(int64_t count) { return ((ceil_div(count, 16) + 1) | 1) * 16; }
+template <class T>
+T* gather_rows(const StridedPixels<T>& pixels, const Runtime& runtime, const T* from, int64_t planes, int64_t first,
+               int64_t count) {
+  const int64_t stride = gathered_stride(count);
+  T* const rows = static_cast<T*>(runtime.scratch(5, planes * stride * int64_t(sizeof(T))));
+  if (!rows) return nullptr;
+  PixelGather<T> gather(pixels);
+  gather.add(pixels, first, count, 0);
+  for (int64_t i = 0; i < planes; i++)
+    gather.gather(from + i * pixels.plane(), rows + i * stride, i + 1 < planes ? pixels.plane() : 0);
+  return rows;
+}
 
 }  // namespace
 }  // namespace xcorr

@@ -279,10 +279,14 @@ ConvSizes random_conv() {
     if (large) s.batch = random_in(5, 9);
     s.in_channels = s.groups * (many_in ? deep : few);
     s.out_channels = s.groups * (many_in ? few : deep);
+    const int64_t stride = chance(0.4) ? chance(0.8) ? 2 : 3 : 1;
     for (int d = 0; d < kSpatial; d++) {
       s.kernel[d] = s.stride[d] = s.dilation[d] = 1;
       s.pad[d] = 0;
       s.in[d] = s.out[d] = d == 0 ? 1 : large ? random_in(14, 20) : random_in(1, 9);
+      if (d == 0 || stride == 1) continue;
+      s.stride[d] = stride;
+      s.in[d] = (s.out[d] - 1) * stride + random_in(1, stride);
     }
   }
   if (chance(0.08)) {  // one channel in a group, a small square filter, rows that fill vectors
