@@ -51,6 +51,11 @@ const slabBytes = 256 * 1024;
 const handedBudget = 48 * 1024 * 1024;
 /** The same at moments of rest, where next to nothing lives that a young collection would have to copy. */
 const restBudget = 16 * 1024 * 1024;
+/**
+ * So many training steps end without one at most: where a step loses little, V8 would choose the moment, the heap of what
+ * waits for it would be higher now and then, and the pool would grow by the difference. Takes about a millisecond.
+ */
+const restSteps = 64;
 /** After so many a training step asks for a full collection at its end, so that what has grown old is not left to pile up. */
 const oldBudget = 4 * 1024 * 1024 * 1024;
 /**
@@ -170,6 +175,7 @@ let freshBlocks = 0;
 let handedSinceCollection = 0;
 let slabbedSinceCollection = 0;
 let handedSinceFullCollection = 0;
+let stepsSinceCollection = 0;
 let collections = 0;
 let limit = Number.POSITIVE_INFINITY;
 let liveAfterCollection = 0;
@@ -386,7 +392,9 @@ function find(capacity: number): Block {
  */
 export function collectAtRest(trained: boolean): void {
   if (hooks?.collect === undefined) return;
-  if (handedSinceCollection > restBudget) collect(trained && handedSinceFullCollection > oldBudget + 8 * live);
+  if (trained) stepsSinceCollection++;
+  if (handedSinceCollection > restBudget || stepsSinceCollection >= restSteps)
+    collect(trained && handedSinceFullCollection > oldBudget + 8 * live);
   const start = performance.now();
   if (start < nextTrim) return;
   hooks.trim();
@@ -427,6 +435,7 @@ function collect(all: boolean): void {
   liveAfterCollection = live;
   handedSinceCollection = 0;
   slabbedSinceCollection = 0;
+  stepsSinceCollection = 0;
 }
 
 function make(capacity: number): Block {

@@ -9,8 +9,8 @@
 //     2. depthwise.inl: C = K = 1, 8 planes or more, strides up to 4. Before it conv_few_channels.inl for rows of
 //        outputs that fill 16 lanes (24, 28, 32, 56, ...).
 //     3. conv_pointwise_strided.inl: one tap, any stride, no padding: the product of 10. with the pixels that count;
-//     less
-//        than 16 outputs an image: goes on with the list at stride 1.
+//     with
+//        less than 16 outputs an image it goes on with the list at stride 1.
 //        conv_input_grad_columns.inl, input gradients alone: more than one tap, C * taps >= 256, K >= 64, at most 128
 //        pixels of dy; 64 where one of the next two holds too.
 //     4. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more;
@@ -25,11 +25,10 @@
 //        images; the input gradient with stride 1.
 //     9. conv_few_channels.inl: K <= 64, C <= 32, more than one tap.
 //    10. conv_pointwise.inl: one tap, stride 1, no padding, images of 16 pixels or more. If weights are kept, and
-//    images
-//        have up to 256 pixels or all together up to 4096: conv_pointwise_kept.inl (forward, float32), the same bits.
-//    11. conv_direct.inl: anything; the input gradient by phases of the stride. If weights are kept and up to 256
-//    pixels
-//        are written: conv_pointwise_kept.inl (forward, float32), the same bits.
+//        images have up to 256 pixels or all together up to 4096: conv_pointwise_kept.inl (forward, float32), the same
+//        bits.
+//    11. conv_direct.inl: anything; the input gradient by phases of the stride. If weights are kept and up to
+//        256 pixels are written: conv_pointwise_kept.inl (forward, float32), the same bits.
 //   conv_weight_grad
 //     1. depthwise.inl: as above.
 //     2. conv_pointwise_strided.inl: one tap, any stride, no padding; goes on with the list at stride 1.
