@@ -45,6 +45,12 @@ const minimumBytes = 64;
 const slabbedBytes = 4096;
 const slabBytes = 256 * 1024;
 /**
+ * When a class of blocks up to `sparedBytes` has none left, it grows by this part of itself at once: how many wait for a
+ * collection varies from one to the next, and without some to spare every new largest number would take memory again.
+ */
+const spareShare = 1 / 4;
+const sparedBytes = 64 * 1024;
+/**
  * Bytes that may be lost between two collections the pool asks for (or half of what was live after one, if more): those
  * handed out since the last and not given back.
  */
@@ -164,6 +170,8 @@ export interface MemoryStats {
 
 const free = new Map<number, Block[]>();
 const blocks = new Map<number, Block>();
+/** How many blocks there are of each class that has spares. */
+const counts = new Map<number, number>();
 let hooks: MemoryHooks | undefined;
 let nextId = 0;
 let live = 0;
@@ -254,6 +262,8 @@ function emptyPool(): void {
       hooks?.unregister(block.id);
       blocks.delete(block.id);
       pooled -= block.capacity;
+      const count = counts.get(block.capacity);
+      if (count !== undefined) counts.set(block.capacity, count - 1);
     }
     const kept = list.filter((b) => b.capacity <= slabbedBytes);
     list.length = 0;
@@ -439,11 +449,28 @@ function collect(all: boolean): void {
 }
 
 function make(capacity: number): Block {
-  const bytes = capacity <= slabbedBytes ? cut(capacity) : aligned(capacity);
+  if (capacity > sparedBytes) return add(aligned(capacity));
+  const count = counts.get(capacity) ?? 0;
+  const spares = live + pooled + 2 * capacity > limit ? 0 : Math.ceil(count * spareShare);
+  counts.set(capacity, count + 1 + spares);
+  if (spares > 0) {
+    const list = free.get(capacity) ?? [];
+    free.set(capacity, list);
+    for (let i = 0; i < spares; i++) list.push(add(small(capacity)));
+    pooled += spares * capacity;
+  }
+  return add(small(capacity));
+}
+
+function small(capacity: number): Uint8Array {
+  return capacity <= slabbedBytes ? cut(capacity) : aligned(capacity);
+}
+
+function add(bytes: Uint8Array): Block {
   const block = new Block(nextId++, bytes);
   blocks.set(block.id, block);
   hooks?.register(block.id, bytes);
-  fresh += capacity;
+  fresh += block.capacity;
   freshBlocks++;
   return block;
 }

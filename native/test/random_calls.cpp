@@ -290,6 +290,11 @@ void floating_input(T* x, int64_t n, bool special, bool positive, Random& r) {
   }
 }
 
+template <class T>
+void shrink(T* x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) x[i] /= 16;
+}
+
 // Flat places of the planes, each of its own window (0 if that is empty): what max_pool may have written.
 void window_places(const PoolSizes& s, int32_t* index, Random& r) {
   int64_t at[kSpatial], to = 0;
@@ -362,8 +367,12 @@ void random_input(const Call& call, int operand, void* data, int64_t count, bool
                         (is_named(p, "weight") && k.sizes[0] == 'C');  // class weights
   if (type == kFloat32) {
     floating_input(static_cast<float*>(data), count, special, positive, r);
+    // An average of gradients is no more than the root of that of their squares: near it nothing is left of the
+    // difference.
+    if (is_named(p, "grad_avg")) shrink(static_cast<float*>(data), count);
   } else if (type == kFloat64) {
     floating_input(static_cast<double*>(data), count, special, positive, r);
+    if (is_named(p, "grad_avg")) shrink(static_cast<double*>(data), count);
   } else if (type == kInt32) {
     int32_t* x = static_cast<int32_t*>(data);
     for (int64_t i = 0; i < count; i++) x[i] = special && r.one_in(16) ? (int32_t)r.next() : (int32_t)r.from(-20, 20);
