@@ -206,7 +206,8 @@ XCORR_INLINE Extent gemm_operand(int64_t batch, int64_t stride, int64_t count) {
 // Types: F float32 and float64; N those and int32; A every type (the table holds one function per type).
 // Operands in the order a kernel receives them: IN reads, OPT reads if given (else null), OUT writes all of it,
 // OPTOUT writes if given, INOUT reads and writes. T is the call's element type. Outputs never overlap inputs (the
-// addon refuses it), except that unary and, laid out the same, binary may write y over an input.
+// addon refuses it), except that y of unary and, laid out the same, of binary may be an input, and an optimiser's grad its
+// param.
 #define XCORR_KERNELS(K, IN, OPT, OUT, OPTOUT, INOUT) \
   K(fill, FillSizes, A, OUT(y, T, span(s.count))) \
   K(copy, CopySizes, A, IN(x, s.x_type, strided(s.rank, s.shape, s.x_stride)) OUT(y, T, strided(s.rank, s.shape, s.y_stride))) \
