@@ -15,13 +15,14 @@ namespace xcorr {
 namespace {
 
 // Pixels of an image up to which output channels are in the lanes; of all images beyond which the blocked product,
-// whose tasks share what they pack, is as fast.
-constexpr int64_t kSmallImage = 256, kFewPixels = 4096;
+// whose tasks share what they pack, is as fast: those of small images, and of larger ones. Tiny images stay here.
+constexpr int64_t kTinyImage = 64, kSmallImage = 256, kFewSmallPixels = 1024, kFewPixels = 4096;
 
 template <class T>
 bool kept_pointwise_fits(const Correlation<T>& c) {
   return sizeof(T) == 4 && c.groups == 1 && c.in_channels >= 16 && c.out_channels >= 16 && c.pixels() >= 16 &&
-         (c.pixels() <= kSmallImage || c.batch * c.pixels() <= kFewPixels);
+         (c.pixels() <= kTinyImage ||
+          c.batch * c.pixels() <= (c.pixels() <= kSmallImage ? kFewSmallPixels : kFewPixels));
 }
 
 // Filters of several taps that leave direct convolution without lanes to fill.
