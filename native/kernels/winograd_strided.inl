@@ -167,7 +167,8 @@ struct StridedWinograd {
       __builtin_prefetch(x + c.from + ahead);
       store(to + c.to, load_partial(x + c.from, c.count));
     }
-    for (int k = 0; k < vector.singles; k++) vector.lines.next[0][vector.single[k].to] = x[vector.single[k].from];
+    float* const next = vector.lines.next[0];
+    for (int k = 0; k < vector.singles; k++) next[vector.single[k].to] = x[vector.single[k].from];
   }
 
   // V of one channel of a vector of tiles; points lie `stride` apart.
