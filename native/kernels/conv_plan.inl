@@ -56,9 +56,13 @@ template <class V>
 XCORR_INLINE void remember(V& check, V value) {
   check = fma(value, set1(0.0f), check);
 }
+// What a task has seen, for all of them.
 template <class V>
-XCORR_INLINE bool all_finite(V check) {
-  return !any(check != check);
+XCORR_INLINE void note_unless_finite(V check, bool& not_finite) {
+  if (any(check != check)) __atomic_store_n(&not_finite, true, __ATOMIC_RELAXED);
+}
+XCORR_INLINE int64_t status_of(bool failed, bool not_finite) {
+  return failed ? int64_t(kOutOfMemory) : not_finite ? kNotFinite : int64_t(kOk);
 }
 
 template <class T>

@@ -330,10 +330,6 @@ struct Winograd {
       }
     }
   }
-  void note(V check) {
-    if (!all_finite(check)) __atomic_store_n(&not_finite, true, __ATOMIC_RELAXED);
-  }
-  int64_t status() const { return failed ? int64_t(kOutOfMemory) : not_finite ? kNotFinite : int64_t(kOk); }
 
   // m[rows][columns] of one point: `weights` its [channel][rows] of a panel, `vs` its [channel][columns] of tiles p.
   void multiply(const float* weights, int64_t panel, const Panel& p, const float* vs, float* to) const {
@@ -374,7 +370,7 @@ struct Winograd {
           transform_output(panel[i], group * conv.out_channels + rows.start(k) + row, sums + row * kColumns, m_point,
                            check);
       }
-    note(check);
+    note_unless_finite(check, not_finite);
   }
 
   // Weights of a panel, its gemms and its outputs, while V of all tiles is shared.
@@ -397,7 +393,7 @@ struct Winograd {
         transform_output(panel[at], group * conv.out_channels + rows.start(k) + row, sums + row * kColumns, m_point,
                          check);
     }
-    note(check);
+    note_unless_finite(check, not_finite);
   }
 
   // V of panels [first, first + count).
@@ -420,7 +416,7 @@ struct Winograd {
       transform_chunk(group, panel, panels, v_point);
       run_tasks(runtime, rows.parts, [&](int64_t k) { few_tiles_task(group, k, panel, v_point); });
     }
-    return status();
+    return status_of(failed, not_finite);
   }
 
   int64_t run() {
@@ -441,7 +437,7 @@ struct Winograd {
     keep.fill_done();
     if (conv.in_channels <= 160 && tiles >= 128) {
       run_tasks(runtime, conv.groups * ceil_div(panels, kGroup), [this](int64_t i) { fused_task(i); });
-      return status();
+      return status_of(failed, not_finite);
     }
     // Step by step for a chunk of panels: V and the sums take at most about 32 MB.
     const int64_t a_panel = kSquare * (conv.in_channels + conv.out_channels) * kColumns * int64_t(sizeof(float));
@@ -472,10 +468,10 @@ struct Winograd {
           for (int64_t row = rows.start(k); row < rows.start(k) + rows.size(k); row++)
             transform_output(panel[at], group * conv.out_channels + row, m + (at * conv.out_channels + row) * kColumns,
                              m_point, check);
-          note(check);
+          note_unless_finite(check, not_finite);
         });
       }
-    return status();
+    return status_of(failed, not_finite);
   }
 };
 

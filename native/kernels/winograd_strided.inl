@@ -400,7 +400,7 @@ struct StridedWinograd {
                              check);
       }
     }
-    if (!all_finite(check)) __atomic_store_n(&not_finite, true, __ATOMIC_RELAXED);
+    note_unless_finite(check, not_finite);
   }
 
   int64_t execute() {
@@ -422,7 +422,7 @@ struct StridedWinograd {
     if (failed) return kOutOfMemory;
     keep.fill_done();
     run_tasks(runtime, conv.groups * tile_parts.parts * panel_parts.parts, [this](int64_t i) { task(i); });
-    return failed ? int64_t(kOutOfMemory) : not_finite ? kNotFinite : int64_t(kOk);
+    return status_of(failed, not_finite);
   }
 };
 

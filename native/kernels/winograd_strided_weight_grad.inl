@@ -223,7 +223,7 @@ struct StridedWinogradWeightGrad {
       }
     transpose_matrix<float>(taps, kColumns, count * 9, smaller(kColumns, outputs - column),
                             dw + (group * outputs + column) * channels * 9 + channel * 9, channels * 9, count * 9);
-    if (!all_finite(check)) __atomic_store_n(&not_finite, true, __ATOMIC_RELAXED);
+    note_unless_finite(check, not_finite);
   }
 
   int64_t execute() {
@@ -243,7 +243,7 @@ struct StridedWinogradWeightGrad {
         total += bias_sums[(band * s.groups + k / outputs) * width + k % outputs];
       dbias[k] = total;
     }
-    return failed ? int64_t(kOutOfMemory) : not_finite ? kNotFinite : int64_t(kOk);
+    return status_of(failed, not_finite);
   }
 };
 

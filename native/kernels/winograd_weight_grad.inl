@@ -332,7 +332,7 @@ struct WinogradWeightGrad {
                                 to + (group * dy.group_channels + output + k) * filter + (channel + c) * 9, filter,
                                 count * 9);
       }
-    if (!all_finite(check)) __atomic_store_n(&not_finite, true, __ATOMIC_RELAXED);
+    note_unless_finite(check, not_finite);
   }
 
   void task(int64_t index) {
@@ -387,9 +387,8 @@ struct WinogradWeightGrad {
       if (dbias) slice_dbias = slice_dw + slices.parts * weights;
     }
     run_tasks(runtime, slices.parts * s.groups * x.parts.parts * dy.parts.parts, [this](int64_t i) { task(i); });
-    if (failed) return kOutOfMemory;
-    if (not_finite) return kNotFinite;
-    if (slices.parts == 1) return kOk;
+    const int64_t status = status_of(failed, not_finite);
+    if (status != kOk || slices.parts == 1) return status;
     add_slices(slice_dw, weights, dw);
     if (dbias) add_slices(slice_dbias, s.out_channels, dbias);
     return kOk;
