@@ -43,15 +43,15 @@ function edgeOrThrow(call: string, name: string, t: Tensor): Edge {
   return edge;
 }
 
-function checkList(call: string, name: string, list: unknown): void {
-  if (!Array.isArray(list))
-    throw new ArgumentError(`${call}: ${name} must be a tensor or a list of tensors, got ${describe(list)}`);
+/** Refuses what is no list; `what` says who needs it. */
+function checkList(what: string, list: unknown): void {
+  if (!Array.isArray(list)) throw new ArgumentError(`${what} a tensor or a list of tensors, got ${describe(list)}`);
 }
 
-/** One tensor or a list of them, as a list without holes. */
-function listed(call: string, name: string, given: Tensor | readonly Tensor[]): readonly Tensor[] {
+/** @internal One tensor or a list of them, as a list without holes. */
+export function listed(what: string, given: Tensor | readonly Tensor[]): readonly Tensor[] {
   if (isTensor(given)) return [given];
-  checkList(call, name, given);
+  checkList(what, given);
   return Array.from(given);
 }
 
@@ -91,15 +91,15 @@ export function backward(
   options: BackwardOptions & { gradients?: readonly (Tensor | null)[] } = {},
 ): void {
   checkOptions("backward", options, ["gradient", "gradients", "retainGraph", "createGraph", "inputs"]);
-  const list = listed("backward", "the tensor", tensors);
-  if (options.gradients !== undefined) checkList("backward", "gradients", options.gradients);
+  const list = listed("backward: the tensor must be", tensors);
+  if (options.gradients !== undefined) checkList("backward: gradients must be", options.gradients);
   const roots = list.map((t) => edgeOrThrow("backward", "the tensor", t));
   const createGraph = options.createGraph ?? false;
   const gradients = list.map((t, i) =>
     startingGradient("backward", t, options.gradients?.[i] ?? (i === 0 ? options.gradient : null), createGraph),
   );
   const retainGraph = options.retainGraph ?? createGraph;
-  const inputs = options.inputs === undefined ? undefined : listed("backward", "inputs", options.inputs);
+  const inputs = options.inputs === undefined ? undefined : listed("backward: inputs must be", options.inputs);
   if (inputs !== undefined && inputs.length === 0)
     throw new ArgumentError("backward: inputs must name at least one tensor, got an empty list");
   const captures = inputs?.map((t, i) => edgeOrThrow("backward", `inputs[${i}]`, t)) ?? null;
@@ -132,10 +132,10 @@ export function grad(
   options: GradOptions = {},
 ): Gradient[] {
   checkOptions("grad", options, ["gradOutputs", "retainGraph", "createGraph", "allowUnused", "materializeGrads"]);
-  const from = listed("grad", "outputs", outputs);
-  const to = listed("grad", "inputs", inputs);
+  const from = listed("grad: outputs must be", outputs);
+  const to = listed("grad: inputs must be", inputs);
   if (options.gradOutputs !== undefined && !isTensor(options.gradOutputs))
-    checkList("grad", "gradOutputs", options.gradOutputs);
+    checkList("grad: gradOutputs must be", options.gradOutputs);
   if (to.length === 0) throw new ArgumentError("grad: inputs must name at least one tensor, got an empty list");
   const given = isTensor(options.gradOutputs) ? [options.gradOutputs] : (options.gradOutputs ?? []);
   if (given.length > from.length) {

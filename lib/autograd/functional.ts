@@ -2,7 +2,7 @@ import { ArgumentError, GradientError, ShapeError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
 import { describe, format, numel, sameShape, type Shape } from "../core/shape.js";
 import { alias, isTensor, type Tensor } from "../core/tensor.js";
-import { grad } from "./backward.js";
+import { grad, listed } from "./backward.js";
 import { enableGrad, unrecorded } from "./mode.js";
 import { type Gradient, setRequiresGrad } from "./node.js";
 import { primitives } from "./primitives.js";
@@ -18,14 +18,10 @@ export interface FunctionalOptions {
   readonly createGraph?: boolean;
 }
 
-const listOf = (call: string, given: Tensors): readonly Tensor[] => {
-  if (isTensor(given)) return [given];
-  if (!Array.isArray(given))
-    throw new ArgumentError(`${call}: needs a tensor or a list of tensors, got ${describe(given)}`);
-  return Array.from(given as readonly Tensor[]);
-};
+const listOf = (call: string, given: Tensors): readonly Tensor[] => listed(`${call}: needs`, given);
 
-function checkFunction(call: string, fn: unknown): void {
+/** @internal Refuses what is no function. */
+export function checkFunction(call: string, fn: unknown): void {
   if (typeof fn !== "function") throw new ArgumentError(`${call}: needs a function of tensors, got ${describe(fn)}`);
 }
 

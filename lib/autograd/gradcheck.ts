@@ -4,6 +4,7 @@ import { checkInteger, checkNumber, checkOptions } from "../core/options.js";
 import { describe, format, numel, type Shape } from "../core/shape.js";
 import { empty, isDifferentiable, isTensor, named, type Tensor } from "../core/tensor.js";
 import { grad } from "./backward.js";
+import { checkFunction } from "./functional.js";
 import { enableGrad } from "./mode.js";
 import { type Gradient, setRequiresGrad } from "./node.js";
 
@@ -71,7 +72,7 @@ function generator(seed: number): () => number {
 
 /** The function's outputs as a list; refuses anything but tensors. */
 function evaluate(call: string, fn: Differentiable, inputs: readonly Tensor[]): readonly Tensor[] {
-  if (typeof fn !== "function") throw new ArgumentError(`${call}: needs a function of tensors, got ${describe(fn)}`);
+  checkFunction(call, fn);
   const result = fn(...inputs);
   const outputs = isTensor(result) ? [result] : result;
   if (!Array.isArray(outputs) || outputs.length === 0 || !outputs.every(isTensor)) {

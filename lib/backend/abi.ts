@@ -10,6 +10,8 @@
 export const maxRank = 8;
 /** Convolution and pooling kernels always take depth, height, width; unused ones are 1 (kSpatial in abi.h). */
 export const spatialRank = 3;
+/** Images of a block in the places of conv_max_pool (pooled_place in abi.h). */
+export const blockImages = 16;
 
 export const unaryCodes = [
   "neg",

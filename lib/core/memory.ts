@@ -332,6 +332,11 @@ function put(block: Block): void {
     blocks.delete(block.id);
     return;
   }
+  wait(block);
+}
+
+/** Lets a block that nobody holds wait for the next who asks for its class. */
+function wait(block: Block): void {
   pooled += block.capacity;
   const list = free.get(block.capacity);
   if (list === undefined) free.set(block.capacity, [block]);
@@ -453,12 +458,7 @@ function make(capacity: number): Block {
   const count = counts.get(capacity) ?? 0;
   const spares = live + pooled + 2 * capacity > limit ? 0 : Math.ceil(count * spareShare);
   counts.set(capacity, count + 1 + spares);
-  if (spares > 0) {
-    const list = free.get(capacity) ?? [];
-    free.set(capacity, list);
-    for (let i = 0; i < spares; i++) list.push(add(small(capacity)));
-    pooled += spares * capacity;
-  }
+  for (let i = 0; i < spares; i++) wait(add(small(capacity)));
   return add(small(capacity));
 }
 

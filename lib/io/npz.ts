@@ -5,7 +5,7 @@ import { describe } from "../core/shape.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import { fromBytes, type Source, withFile, writeWhole } from "./file.js";
 import { npyHeader, readNpy } from "./npy.js";
-import { bytesOf, writtenAs } from "./numbers.js";
+import { allOrNone, bytesOf, writtenAs } from "./numbers.js";
 import { zipContent, zipEntries, zipPieces } from "./zip.js";
 
 /** NumPy's .npz: a zip of .npy files, one for each array. */
@@ -24,19 +24,14 @@ export function decodeNpz(bytes: Uint8Array): Record<string, Tensor> {
 }
 
 function readNpz(source: Source): Record<string, Tensor> {
-  const arrays = Object.create(null) as Record<string, Tensor>;
-  try {
+  return allOrNone((arrays) => {
     for (const entry of zipEntries(source)) {
       const name = entry.name.replace(/\.npy$/, "");
       if (name in arrays) throw new FormatError(`${source.name}: the array ${describe(name)} comes twice`);
       const content = fromBytes("loadNpz", zipContent(source, entry));
       arrays[name] = readNpy({ ...content, name: `${source.name}: ${describe(entry.name)}` });
     }
-    return arrays;
-  } catch (error) {
-    for (const t of Object.values(arrays)) t.dispose();
-    throw error;
-  }
+  });
 }
 
 /** Writes arrays by name, deflated if `compress`; whole or not at all. */

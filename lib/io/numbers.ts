@@ -130,6 +130,18 @@ export function checkSizes(shape: Shape, field: string, fail: (what: string) => 
   if (problem !== null) fail(`${field} ${format(shape)} ${problem}`);
 }
 
+/** The tensors that `read` puts into a dictionary: all of them, or, where it throws, none. */
+export function allOrNone(read: (into: Record<string, Tensor>) => void): Record<string, Tensor> {
+  const tensors = Object.create(null) as Record<string, Tensor>;
+  try {
+    read(tensors);
+    return tensors;
+  } catch (error) {
+    for (const t of Object.values(tensors)) t.dispose();
+    throw error;
+  }
+}
+
 /** A tensor of elements that `read` copies into the memory it is given. */
 export function readTensor(type: FileTypeName, shape: Shape, where: string, read: (into: Uint8Array) => void): Tensor {
   const { bytes, dtype, convert } = fileTypes[type];

@@ -8,6 +8,7 @@ import type { StateDict } from "../nn/state.js";
 import { checkLittleEndian, fromBytes, type Source, withFile, writeWhole } from "./file.js";
 import { type Json, parseJson } from "./json.js";
 import {
+  allOrNone,
   bytesOf,
   checkSizes,
   type FileTypeName,
@@ -76,17 +77,12 @@ export function inspectSafetensors(path: string): SafetensorsInfo {
 function readAll(source: Source): StateDict {
   checkLittleEndian();
   const { entries, start } = readHeader(source);
-  const dict = Object.create(null) as StateDict;
-  try {
+  return allOrNone((dict) => {
     for (const { name, type, shape, begin } of entries) {
       const where = `${source.name}: tensor ${describe(name)}`;
       dict[name] = readTensor(type, shape, where, (into) => source.read(start + begin, into));
     }
-    return dict;
-  } catch (error) {
-    for (const t of Object.values(dict)) t.dispose();
-    throw error;
-  }
+  });
 }
 
 function readHeader(source: Source): { metadata: Record<string, string>; entries: Entry[]; start: number } {

@@ -6,8 +6,7 @@ import { IndexError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
 import { format, normalizeDim } from "../core/shape.js";
 import { empty, type Tensor } from "../core/tensor.js";
-import { checkTensor } from "./compare.js";
-import { around, contiguous } from "./kernel.js";
+import { around, checkTensor, contiguous } from "./kernel.js";
 import { installMethods } from "./methods.js";
 import { cast } from "./view.js";
 

@@ -1,11 +1,10 @@
 import type { CompareCode } from "../backend/abi.js";
 import type { DType } from "../core/dtype.js";
 import { isFloating } from "../core/dtype.js";
-import { ArgumentError } from "../core/errors.js";
 import { checkNumber, checkOptions } from "../core/options.js";
-import { describe, sameShape } from "../core/shape.js";
-import { isTensor, type Tensor } from "../core/tensor.js";
-import { binary, comparison, filled, unary } from "./kernel.js";
+import { sameShape } from "../core/shape.js";
+import type { Tensor } from "../core/tensor.js";
+import { binary, checkTensor, comparison, filled, unary } from "./kernel.js";
 import { installMethods } from "./methods.js";
 import { type Operand, operands, promoted } from "./pointwise.js";
 import { cast } from "./view.js";
@@ -40,11 +39,6 @@ export function gt(a: Operand, b: Operand): Tensor<"bool"> {
 /** Whether a >= b, element by element. */
 export function ge(a: Operand, b: Operand): Tensor<"bool"> {
   return compared("ge", "greater_equal", a, b);
-}
-
-/** @internal Refuses what is not a tensor. */
-export function checkTensor(call: string, argument: string, value: unknown): asserts value is Tensor {
-  if (!isTensor(value)) throw new ArgumentError(`${call}: ${argument} must be a tensor, got ${describe(value)}`);
 }
 
 /** 0 or 1 for whether elements are not zero (NaN is not), as int32, which the kernels compute with. */

@@ -2,8 +2,8 @@ import { ArgumentError, DTypeError, ShapeError } from "../core/errors.js";
 import { checkChoice, checkInteger } from "../core/options.js";
 import { describe, format } from "../core/shape.js";
 import { named, type Tensor } from "../core/tensor.js";
-import { floating } from "./kernel.js";
-import { checkTensor, dimensionName, paddedFormula, perDimension, spatial } from "./window.js";
+import { checkTensor, floating } from "./kernel.js";
+import { dimensionName, paddedFormula, perDimension, spatial } from "./window.js";
 
 /** The arguments that all convolutions share: read, and refused before anything is computed. */
 

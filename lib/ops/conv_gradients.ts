@@ -6,8 +6,9 @@ import { named, type Tensor } from "../core/tensor.js";
 import type { ConvPadding } from "./conv.js";
 import { checkWeight, convOutput, convPadding, weightLayout } from "./conv_arguments.js";
 import { type ConvGeometry, convInputGradOp, convWeightGradOp } from "./convolution.js";
+import { checkTensor } from "./kernel.js";
 import { squeeze, unsqueeze } from "./view.js";
-import { checkImages, checkTensor, imageLayout, type PerDimension, perDimension } from "./window.js";
+import { checkImages, imageLayout, type PerDimension, perDimension } from "./window.js";
 
 /**
  * The gradients of a convolution as functions of their own. The size that is asked for must be given, because with a

@@ -5,14 +5,14 @@ import { checkShape, describe, format, maxElements, numel, type Shape } from "..
 import { empty, type Tensor } from "../core/tensor.js";
 import type { ConvPadding } from "./conv.js";
 import { checkWeight, convOutput, convPadding, weightLayout } from "./conv_arguments.js";
-import { floating } from "./kernel.js";
+import { checkTensor, floating } from "./kernel.js";
 import type { PaddingMode } from "./pad.js";
 import { paddedPositions, paddingModes } from "./padding.js";
 import { planeScatterOp } from "./plane.js";
 import { checkFlag } from "./pool_geometry.js";
 import { positionList, take } from "./take.js";
 import { reshape } from "./view.js";
-import { checkTensor, type PerDimension, perDimension } from "./window.js";
+import { type PerDimension, perDimension } from "./window.js";
 
 /** A convolution as the matrix of a linear map: the fully connected layer that it is equal to. */
 

@@ -1,5 +1,5 @@
 import { isGradEnabled } from "../autograd/mode.js";
-import { activationCodes } from "../backend/abi.js";
+import { activationCodes, blockImages } from "../backend/abi.js";
 import { isFloating } from "../core/dtype.js";
 import { empty, type Tensor } from "../core/tensor.js";
 import { type ConvGeometry, convInputGradOp, convSizes, convWeightGradOp } from "./convolution.js";
@@ -13,9 +13,6 @@ import { runContiguous } from "./window.js";
  * relu(maxPool2d(conv2d(x, weight, bias), 2)) in one pass over batches of small images, whose outputs of the convolution
  * are never written; its gradients in another.
  */
-
-/** Images whose lanes a kernel computes together (native/kernels/conv_max_pool.inl). */
-const blockImages = 16;
 
 type Inputs = "x" | "weight" | "bias";
 
@@ -32,12 +29,10 @@ function sizesOf(x: Tensor, weight: Tensor, geometry: ConvGeometry): number[] {
   return sizes;
 }
 
-function geometryOf(x: Tensor, weight: Tensor, padding: readonly number[]): ConvGeometry {
-  const size = x.shape.slice(2);
-  const kernel = weight.shape.slice(2);
+function geometryOf(size: readonly number[], kernel: readonly number[], pad: readonly number[]): ConvGeometry {
   const ones = [1, 1];
-  const out = size.map((n, i) => n + 2 * padding[i]! - kernel[i]! + 1);
-  return { groups: 1, in: size, kernel, stride: ones, dilation: ones, pad: padding, out };
+  const out = size.map((n, i) => n + 2 * pad[i]! - kernel[i]! + 1);
+  return { groups: 1, in: size, kernel, stride: ones, dilation: ones, pad, out };
 }
 
 const convMaxPoolOp: Op<Inputs, ConvGeometry> = defineOp<Inputs, ConvGeometry>({
@@ -75,19 +70,15 @@ const convMaxPoolOp: Op<Inputs, ConvGeometry> = defineOp<Inputs, ConvGeometry>({
       kernel: readonly number[],
       pad: readonly number[],
       large = false,
-    ): Sample<Inputs, ConvGeometry> => {
-      const ones = [1, 1];
-      const out = size.map((n, i) => n + 2 * pad[i]! - kernel[i]! + 1);
-      return {
-        inputs: {
-          x: [batch, channels, ...size],
-          weight: [outChannels, channels, ...kernel],
-          bias: batch % 2 === 0 ? [outChannels] : null,
-        },
-        options: { groups: 1, in: size, kernel, stride: ones, dilation: ones, pad, out },
-        ...(large ? { skip: ["gradcheck", "gradgradcheck"] as const } : {}),
-      };
-    };
+    ): Sample<Inputs, ConvGeometry> => ({
+      inputs: {
+        x: [batch, channels, ...size],
+        weight: [outChannels, channels, ...kernel],
+        bias: batch % 2 === 0 ? [outChannels] : null,
+      },
+      options: geometryOf(size, kernel, pad),
+      ...(large ? { skip: ["gradcheck", "gradgradcheck"] as const } : {}),
+    });
     return [
       sample([2, 1, 2], [5, 6], [2, 3], [0, 1]),
       sample([3, 2, 1], [4, 4], [3, 3], [1, 1]),
@@ -164,6 +155,6 @@ export function convMaxPoolRelu(x: Tensor, weight: Tensor, bias: Tensor | null, 
     Array.isArray(padding) &&
     padding.every((n) => typeof n === "number");
   if (!plain) return null;
-  const geometry = geometryOf(x, weight, padding as number[]);
+  const geometry = geometryOf(x.shape.slice(2), weight.shape.slice(2), padding as number[]);
   return fits(x, weight, geometry.out) ? convMaxPoolOp([x, weight, bias], geometry) : null;
 }

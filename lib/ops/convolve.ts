@@ -4,9 +4,9 @@ import { checkChoice, checkOptions } from "../core/options.js";
 import { checkShape, format } from "../core/shape.js";
 import { named, type Tensor } from "../core/tensor.js";
 import { type ConvGeometry, convInputGradOp, convOp } from "./convolution.js";
-import { floating } from "./kernel.js";
+import { checkTensor, floating } from "./kernel.js";
 import { reshape } from "./view.js";
-import { checkTensor, dimensionName } from "./window.js";
+import { dimensionName } from "./window.js";
 
 /** Correlation and convolution of bare signals, images and volumes: no batch, no channels, no bias. */
 

@@ -1,22 +1,19 @@
-import { reduceCodes } from "../backend/abi.js";
 import { run } from "../backend/run.js";
 import type { DType } from "../core/dtype.js";
 import { ArgumentError, DTypeError, IndexError, ShapeError } from "../core/errors.js";
 import { checkChoice, checkInteger, checkNumber, checkOptions } from "../core/options.js";
 import { format, numel, type Shape, sameShape } from "../core/shape.js";
 import { empty, isDifferentiable, named, type Tensor } from "../core/tensor.js";
-import { checkTensor, ne } from "./compare.js";
+import { ne } from "./compare.js";
 import { defineOp, type Op } from "./define.js";
-import { binary, comparison, contiguous, converted, filled, floating, sameDType } from "./kernel.js";
+import { binary, checkTensor, comparison, contiguous, converted, filled, floating, sameDType } from "./kernel.js";
 import { add, div, mul, neg } from "./pointwise.js";
-import { mean, sum } from "./reduce.js";
+import { mean, reduceTo, sum } from "./reduce.js";
 import { logSoftmax, softmax, softmaxJacobian } from "./softmax.js";
 import { cast, expand, reshape, unsqueeze } from "./view.js";
 import { where } from "./where.js";
 
 /** Cross entropy of logits, with classes as indices (one fused kernel) or as probabilities. */
-
-const sumCode = reduceCodes.indexOf("sum");
 
 /** How the losses of all elements become one: their mean, their sum, or not at all. */
 export type Reduction = "mean" | "sum" | "none";
@@ -161,8 +158,8 @@ const meanCrossEntropyOp: Op<LossInput, LossOptions> = defineOp<LossInput, LossO
   inputs: ["logits", "target", "weight"],
   composite: true,
   forward: ([logits, target, weight], options, keep) => {
-    const total = reducedTo1(losses(logits!, target!, weight ?? null, options));
-    const weights = reducedTo1(targetWeights(target!, weight ?? null, options.ignoreIndex, logits!.dtype));
+    const total = sumOfAll(losses(logits!, target!, weight ?? null, options));
+    const weights = sumOfAll(targetWeights(target!, weight ?? null, options.ignoreIndex, logits!.dtype));
     const mean = binary("div", total, weights);
     keep(weights);
     return mean;
@@ -191,10 +188,8 @@ const meanCrossEntropyOp: Op<LossInput, LossOptions> = defineOp<LossInput, LossO
   ],
 });
 
-function reducedTo1(t: Tensor): Tensor {
-  const y = empty([], t.dtype);
-  run("reduce", t.dtype, [sumCode, 1, t.numel(), 1], [contiguous(t), y]);
-  return y;
+function sumOfAll(t: Tensor): Tensor {
+  return reduceTo("sum", t, [1, t.numel(), 1], []);
 }
 
 const crossEntropyOp: Op<LossInput, LossOptions> = defineOp<LossInput, LossOptions>({

@@ -3,8 +3,7 @@ import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkNumber, checkOptions } from "../core/options.js";
 import { format, type Shape } from "../core/shape.js";
 import { empty, type Tensor } from "../core/tensor.js";
-import { checkTensor } from "./compare.js";
-import { floating, unary } from "./kernel.js";
+import { checkTensor, floating, unary } from "./kernel.js";
 import { add, mul } from "./pointwise.js";
 import { defaultGenerator, Generator } from "./random.js";
 

@@ -3,10 +3,10 @@ import { ArgumentError, DTypeError, IndexError, ShapeError } from "../core/error
 import { checkInteger, checkOptions } from "../core/options.js";
 import { format } from "../core/shape.js";
 import { empty, named, type Tensor } from "../core/tensor.js";
-import { checkTensor, eq } from "./compare.js";
+import { eq } from "./compare.js";
 import { checkIndex } from "./index_checks.js";
 import { indexAdd, indexSelect } from "./indexing.js";
-import { filled } from "./kernel.js";
+import { checkTensor, filled } from "./kernel.js";
 import { detach, reshape, unsqueeze } from "./view.js";
 import { where } from "./where.js";
 

@@ -1,8 +1,7 @@
 import { DTypeError, IndexError } from "../core/errors.js";
 import { format } from "../core/shape.js";
 import { named, type Tensor } from "../core/tensor.js";
-import { checkTensor } from "./compare.js";
-import { contiguous } from "./kernel.js";
+import { checkTensor, contiguous } from "./kernel.js";
 import { cast } from "./view.js";
 
 /** What the ops that take index tensors share. */

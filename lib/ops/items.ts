@@ -3,10 +3,9 @@ import { ArgumentError, DTypeError, IndexError, ShapeError } from "../core/error
 import { checkOptions } from "../core/options.js";
 import { broadcastShapes, contiguousStrides, describe, format, numel, type Shape, sameShape } from "../core/shape.js";
 import { empty, isTensor, named, type Tensor } from "../core/tensor.js";
-import { checkTensor } from "./compare.js";
 import { indexSelect, wrapped } from "./indexing.js";
 import { assign } from "./inplace.js";
-import { filled } from "./kernel.js";
+import { checkTensor, filled } from "./kernel.js";
 import { installMethods } from "./methods.js";
 import { scatter, scatterAdd } from "./scatter.js";
 import { cast, expand, permute, reshape, select, slice, unsqueeze } from "./view.js";

@@ -3,9 +3,8 @@ import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkInteger, checkOptions } from "../core/options.js";
 import { checkShape, describe, format, normalizeDim, numel, type Shape } from "../core/shape.js";
 import { alias, empty, type Tensor } from "../core/tensor.js";
-import { checkTensor } from "./compare.js";
 import { defineOp, type Op } from "./define.js";
-import { copyInto, filled, sameDType } from "./kernel.js";
+import { checkTensor, copyInto, filled, sameDType } from "./kernel.js";
 import { installMethods } from "./methods.js";
 import { expand, narrow, reshape, squeeze, unsqueeze } from "./view.js";
 

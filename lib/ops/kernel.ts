@@ -119,20 +119,16 @@ function binarySizes(op: number, shape: Shape, a: Tensor, b: Tensor, p0: number,
   return sizes;
 }
 
-/** Refuses what is no tensor. */
-function given(name: string, argument: string, t: unknown): void {
-  if (!isTensor(t)) throw new ArgumentError(`${name}: ${argument} must be a tensor, got ${describe(t)}`);
+/** Refuses what is not a tensor. */
+export function checkTensor(call: string, argument: string, value: unknown): asserts value is Tensor {
+  if (!isTensor(value)) throw new ArgumentError(`${call}: ${argument} must be a tensor, got ${describe(value)}`);
 }
 
 /** Refuses two tensors of different types: xcorr never promotes one silently. */
 export function sameDType(name: string, aName: string, a: Tensor, bName: string, b: Tensor): void {
   if (isTensor(a) && isTensor(b) && a.dtype === b.dtype) return;
-  for (const [argument, t] of [
-    [aName, a],
-    [bName, b],
-  ] as const) {
-    given(name, argument, t);
-  }
+  checkTensor(name, aName, a);
+  checkTensor(name, bName, b);
   if (a.dtype !== b.dtype) {
     throw new DTypeError(
       `${name}: ${named(aName, a)} and ${named(bName, b)} must have the same dtype; convert one with .to(${JSON.stringify(a.dtype)})`,
@@ -142,7 +138,7 @@ export function sameDType(name: string, aName: string, a: Tensor, bName: string,
 
 /** Refuses a tensor that is not floating. */
 export function floating(name: string, argument: string, t: Tensor): void {
-  given(name, argument, t);
+  checkTensor(name, argument, t);
   if (!isFloating(t.dtype)) {
     throw new DTypeError(`${name}: ${named(argument, t)} must be float32 or float64; convert it with .to("float32")`);
   }
@@ -150,7 +146,7 @@ export function floating(name: string, argument: string, t: Tensor): void {
 
 /** Refuses a tensor of the wrong rank. */
 export function ofRank(name: string, argument: string, t: Tensor, rank: number, layout: string): void {
-  given(name, argument, t);
+  checkTensor(name, argument, t);
   if (t.shape.length !== rank) {
     throw new ShapeError(
       `${name}: ${argument} must have ${rank} dimensions ${layout}, but it is ${named("", t).trim()}`,

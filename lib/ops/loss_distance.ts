@@ -4,7 +4,7 @@ import { checkInteger, checkNumber, checkOptions } from "../core/options.js";
 import { broadcastShapes, describe, format, normalizeDim, sameShape } from "../core/shape.js";
 import { empty, type Tensor } from "../core/tensor.js";
 import { clampBetween, relu } from "./activation.js";
-import { checkTensor, eq, ne } from "./compare.js";
+import { eq, ne } from "./compare.js";
 import {
   checkClassWeight,
   checkReduction,
@@ -15,7 +15,7 @@ import {
   reduced,
   targetWeights,
 } from "./cross_entropy.js";
-import { floating, sameDType } from "./kernel.js";
+import { checkTensor, floating, sameDType } from "./kernel.js";
 import { clampedValue, type LossOptions } from "./loss.js";
 import { add, div, mul, neg, sqrt, square, sub } from "./pointwise.js";
 import { minimum } from "./power.js";

@@ -12,8 +12,7 @@ import {
   batchNormOp,
   batchNormResidualOp,
 } from "./batch_norm.js";
-import { checkTensor } from "./compare.js";
-import { binary, binaryInto, copyInto, floating, sameDType, unary } from "./kernel.js";
+import { binary, binaryInto, checkTensor, copyInto, floating, sameDType, unary } from "./kernel.js";
 import { layerNormOp } from "./layer_norm.js";
 import { checkChannels } from "./normalization.js";
 import { add, mul, rsqrt, square } from "./pointwise.js";

@@ -1,8 +1,7 @@
 import { ShapeError } from "../core/errors.js";
 import { format } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
-import { checkTensor } from "./compare.js";
-import { contiguous, sameDType } from "./kernel.js";
+import { checkTensor, contiguous, sameDType } from "./kernel.js";
 import { add, mul, rsqrt, square, sub } from "./pointwise.js";
 import { mean } from "./reduce.js";
 

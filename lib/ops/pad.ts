@@ -4,10 +4,9 @@ import { checkChoice, checkInteger, checkNumber, checkOptions } from "../core/op
 import { checkShape, describe, format, numel } from "../core/shape.js";
 import { alias, type Tensor } from "../core/tensor.js";
 import { defineOp, type Op } from "./define.js";
-import { copyInto, filled } from "./kernel.js";
+import { checkTensor, copyInto, filled } from "./kernel.js";
 import { checkIndexed, paddedPositions } from "./padding.js";
 import { take } from "./take.js";
-import { checkTensor } from "./window.js";
 
 /** Padding and cropping: a border of a constant, of the mirrored image, of its edge, or of its other end. */
 

@@ -4,9 +4,9 @@ import { ArgumentError } from "../core/errors.js";
 import { checkNumber, checkOptions } from "../core/options.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import { clampBetween } from "./activation.js";
-import { checkTensor, eq, ge, gt, logicalAnd, lt } from "./compare.js";
+import { eq, ge, gt, logicalAnd, lt } from "./compare.js";
 import { type Derivative, defineOp, type GradContext, type Op, type Sample, type SampleInput } from "./define.js";
-import { binary, filled, sameDType, unary } from "./kernel.js";
+import { binary, checkTensor, filled, sameDType, unary } from "./kernel.js";
 import { installMethods } from "./methods.js";
 import {
   abs,

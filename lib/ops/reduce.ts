@@ -29,15 +29,9 @@ export function reduceDims(op: ReduceCode, x: Tensor, dims: readonly number[]): 
     const first = dims[start]!;
     const last = dims[end - 1]!;
     const shape = current.shape.map((s, i) => (i >= first && i <= last ? 1 : s));
-    const y = empty(shape, current.dtype);
+    const outer = numel(current.shape.slice(0, first));
     const count = numel(current.shape.slice(first, last + 1));
-    const sizes = [
-      reduceCodes.indexOf(op),
-      numel(current.shape.slice(0, first)),
-      count,
-      numel(current.shape.slice(last + 1)),
-    ];
-    run("reduce", current.dtype, sizes, [current, y]);
+    const y = reduceTo(op, current, [outer, count, numel(current.shape.slice(last + 1))], shape);
     if (current !== x && current.storage !== x.storage) current.dispose();
     current = y;
     end = start;
@@ -77,8 +71,13 @@ const sumOp = defineOp<"x", { dims: readonly number[]; keepdim: boolean }>({
 });
 
 function reduceCopy(x: Tensor): Tensor {
-  const y = empty(x.shape, x.dtype);
-  run("reduce", x.dtype, [reduceCodes.indexOf("sum"), x.numel(), 1, 1], [contiguous(x), y]);
+  return reduceTo("sum", x, [x.numel(), 1, 1], x.shape);
+}
+
+/** @internal x as [outer, count, inner] without `count`, in memory of its own as a tensor of `shape`. */
+export function reduceTo(op: ReduceCode, x: Tensor, sizes: readonly [number, number, number], shape: Shape): Tensor {
+  const y = empty(shape, x.dtype);
+  run("reduce", x.dtype, [reduceCodes.indexOf(op), ...sizes], [contiguous(x), y]);
   return y;
 }
 

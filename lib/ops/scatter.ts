@@ -3,10 +3,9 @@ import { type DType, isFloating } from "../core/dtype.js";
 import { ArgumentError, ShapeError } from "../core/errors.js";
 import { describe, format, normalizeDim, numel, type Shape } from "../core/shape.js";
 import { alias, empty, isTensor, type Tensor } from "../core/tensor.js";
-import { checkTensor } from "./compare.js";
 import { defineOp, type Op } from "./define.js";
 import { type AlongDim, checkIndex, checkIndexReport } from "./index_checks.js";
-import { around, contiguous, copied, copyInto, filled, sameDType } from "./kernel.js";
+import { around, checkTensor, contiguous, copied, copyInto, filled, sameDType } from "./kernel.js";
 import { installMethods } from "./methods.js";
 import { cast, clone, expand, narrow, reshape } from "./view.js";
 

@@ -3,8 +3,8 @@ import { ShapeError } from "../core/errors.js";
 import { checkInteger } from "../core/options.js";
 import { format } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
+import { checkTensor } from "./kernel.js";
 import { clone, permute, reshape } from "./view.js";
-import { checkTensor } from "./window.js";
 
 /** Exchanges between channels and positions: nothing is computed, only moved. */
 

@@ -6,10 +6,10 @@ import { empty, type Tensor } from "../core/tensor.js";
 import { convOutput } from "./conv_arguments.js";
 import { type ConvGeometry, convSizes } from "./convolution.js";
 import { defineOp, type Op, type Sample } from "./define.js";
-import { filled, floating } from "./kernel.js";
+import { checkTensor, filled, floating } from "./kernel.js";
 import { installMethods } from "./methods.js";
 import { asStrided, clone, reshape, squeeze, unsqueeze } from "./view.js";
-import { checkImages, checkTensor, type PerDimension, perDimension, runContiguous, spatial } from "./window.js";
+import { checkImages, type PerDimension, perDimension, runContiguous, spatial } from "./window.js";
 
 /** Windows laid out as the columns of a matrix, and back: what turns a convolution into a matrix product. */
 

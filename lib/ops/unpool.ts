@@ -3,9 +3,10 @@ import { ArgumentError, DTypeError, ShapeError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
 import { checkShape, describe, format, sameShape } from "../core/shape.js";
 import { named, type Tensor } from "../core/tensor.js";
+import { checkTensor } from "./kernel.js";
 import { planeScatterOp } from "./plane.js";
 import { checkPlanes } from "./pool_geometry.js";
-import { checkTensor, dimensionName, type PerDimension, perDimension, spatial } from "./window.js";
+import { dimensionName, type PerDimension, perDimension, spatial } from "./window.js";
 
 /** The partial inverse of max pooling: every value goes back to where it was, everything else is 0. */
 

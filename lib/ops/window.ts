@@ -5,8 +5,8 @@ import type { DType } from "../core/dtype.js";
 import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkInteger } from "../core/options.js";
 import { describe, format, type Shape } from "../core/shape.js";
-import { isTensor, type Tensor } from "../core/tensor.js";
-import { contiguous, floating } from "./kernel.js";
+import type { Tensor } from "../core/tensor.js";
+import { checkTensor, contiguous, floating } from "./kernel.js";
 
 /** What convolution and pooling have in common: images, arguments with one value per dimension, and windows. */
 
@@ -45,11 +45,6 @@ function expected(dims: number): string {
 /** @internal A list of three spatial values as kernels take them: the dimensions that are not there come first. */
 export function triple(values: readonly number[], absent: number): number[] {
   return [...new Array<number>(spatialRank - values.length).fill(absent), ...values];
-}
-
-/** @internal Refuses what is not a tensor. */
-export function checkTensor(call: string, argument: string, t: unknown): asserts t is Tensor {
-  if (!isTensor(t)) throw new ArgumentError(`${call}: ${argument} must be a tensor, got ${describe(t)}`);
 }
 
 /** @internal The layout of images with `dims` spatial dimensions, for messages. */

@@ -3,14 +3,13 @@
  * largest lie in blocks of 16 images: [block][channel][window][image of the block].
  */
 
-import type { KernelSizes } from "../backend/abi.js";
+import { blockImages, type KernelSizes } from "../backend/abi.js";
 import type { Operand, Operands } from "../backend/contract.js";
 import { activate, passesGradient } from "./activation.js";
 import { conv, conv_input_grad, conv_weight_grad, volume } from "./conv.js";
 
 type ConvSizes = KernelSizes<"conv_max_pool">;
 
-const blockImages = 16;
 const noPlace = 4;
 
 const operand = (array: Float64Array): Operand => ({ array, offset: 0 });
