@@ -4,7 +4,7 @@ import type { Block, MemoryHooks } from "../core/memory.js";
 import type { Tensor } from "../core/tensor.js";
 import { codes, type KernelName, kernelNames, kernels, sizesFields } from "./abi.js";
 import { keptOf } from "./kept.js";
-import { checkBusy } from "./program.js";
+import { checkBusy } from "./operands.js";
 import type { Backend } from "./run.js";
 
 /** What the addon exports (native/addon). Only this file knows it. */

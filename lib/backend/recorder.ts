@@ -1,7 +1,7 @@
 import type { DType } from "../core/dtype.js";
 import type { Tensor } from "../core/tensor.js";
 import { type KernelName, status } from "./abi.js";
-import { operandWritten } from "./program.js";
+import { operandWritten } from "./operands.js";
 import type { Backend } from "./run.js";
 
 /** A kernel call as data. */

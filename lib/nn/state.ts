@@ -4,7 +4,7 @@ import { nearest } from "../core/options.js";
 import { describe, format, sameShape } from "../core/shape.js";
 import type { Storage } from "../core/storage.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
-import { checkBusy } from "../backend/program.js";
+import { checkBusy } from "../backend/operands.js";
 import { checkChange } from "../ops/inplace.js";
 import { converted, copyInto } from "../ops/kernel.js";
 import { detach } from "../ops/view.js";

@@ -9,17 +9,16 @@ import {
   checkPlanes,
   geometryOf,
   type PoolCase,
-  type PoolGeometry,
   poolCases,
   poolSizes,
   readGeometry,
   type WindowOptions,
 } from "./pool_geometry.js";
-import { leading, type PerDimension, runContiguous } from "./window.js";
+import { leading, type PerDimension, runContiguous, type WindowGeometry } from "./window.js";
 
 /** Average pooling: the mean of each window. The op and its gradient are each other's derivative. */
 
-interface AvgPoolGeometry extends PoolGeometry {
+interface AvgPoolGeometry extends WindowGeometry {
   readonly countIncludePad: boolean;
   /** What sums are divided by; 0: the number of elements. */
   readonly divisor: number;

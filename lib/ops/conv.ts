@@ -13,8 +13,7 @@ import {
   weightLayout,
 } from "./conv_arguments.js";
 import { type ConvGeometry, convOp } from "./convolution.js";
-import type { PaddingMode } from "./pad.js";
-import { padImages, paddingModes } from "./padding.js";
+import { type PaddingMode, padImages, paddingModes } from "./padding.js";
 import { squeeze, unsqueeze } from "./view.js";
 import { checkImages, type PerDimension, perDimension, spatial } from "./window.js";
 

@@ -3,7 +3,7 @@ import { filled } from "./kernel.js";
 import { defineOp, type Op, type Sample } from "./define.js";
 import { sum } from "./reduce.js";
 import { expand, reshape } from "./view.js";
-import { runContiguous, triple } from "./window.js";
+import { runContiguous, triple, type WindowGeometry } from "./window.js";
 
 /**
  * The three ops that convolution is closed under: each one's derivatives are written with the other two, so any order
@@ -13,16 +13,9 @@ import { runContiguous, triple } from "./window.js";
  * y[n, o, p] = bias[o] + sum over c, t of weight[o, c, t] * x[n, first channel of o's group + c, p * stride - pad + t * dilation].
  */
 
-/** @internal All sizes of a convolution in 1 to 3 spatial dimensions, but for batch and channels; its derivatives share it. */
-export interface ConvGeometry {
+/** @internal All sizes of a convolution but for batch and channels; its derivatives share it. */
+export interface ConvGeometry extends WindowGeometry {
   readonly groups: number;
-  readonly in: readonly number[];
-  readonly kernel: readonly number[];
-  readonly stride: readonly number[];
-  readonly dilation: readonly number[];
-  /** Padding before; what comes after is what `out` reaches. */
-  readonly pad: readonly number[];
-  readonly out: readonly number[];
 }
 
 /** @internal The flat ConvSizes of lib/backend/abi.ts. */

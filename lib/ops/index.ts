@@ -35,6 +35,7 @@ export * from "./methods.js";
 export * from "./norm.js";
 export * from "./normalization.js";
 export * from "./pad.js";
+export type { PaddingMode } from "./padding.js";
 export * from "./pointwise.js";
 export * from "./power.js";
 export * from "./products.js";

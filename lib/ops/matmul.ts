@@ -7,6 +7,7 @@ import { empty, type Tensor } from "../core/tensor.js";
 import { reluGradient } from "./activation.js";
 import { defineOp, type Op } from "./define.js";
 import { contiguous, copied, floating, sameDType } from "./kernel.js";
+import { installMethods } from "./methods.js";
 import { expand, reshape, squeeze, sumTo, unsqueeze } from "./view.js";
 
 const reluCode = activationCodes.indexOf("relu");
@@ -208,3 +209,11 @@ function fullyConnected<D extends DType>(
   const y = gemm(reshape(x, [numel(x.shape.slice(0, -1)), inFeatures]), weight, options, bias);
   return reshape(y, [...x.shape.slice(0, -1), outFeatures]) as Tensor<D>;
 }
+
+declare module "../core/tensor.js" {
+  interface Tensor<D extends DType = DType> {
+    matmul(other: Tensor<D>): Tensor<D>;
+  }
+}
+
+installMethods({ matmul });

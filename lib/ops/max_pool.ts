@@ -10,22 +10,21 @@ import {
   checkFlag,
   checkPlanes,
   geometryOf,
-  type PoolGeometry,
   poolCases,
   poolSizes,
   readGeometry,
   type WindowOptions,
 } from "./pool_geometry.js";
-import { leading, type PerDimension, runContiguous } from "./window.js";
+import { leading, type PerDimension, runContiguous, type WindowGeometry } from "./window.js";
 
 /** Max pooling: the largest element of each window. */
 
-interface MaxPoolGeometry extends PoolGeometry {
+interface MaxPoolGeometry extends WindowGeometry {
   readonly returnIndices: boolean;
 }
 
 /** @internal Planes of zeros with the windows' gradients at the places of their maxima. */
-export const maxPoolGradOp: Op<"dy" | "index", PoolGeometry> = defineOp<"dy" | "index", PoolGeometry>({
+export const maxPoolGradOp: Op<"dy" | "index", WindowGeometry> = defineOp<"dy" | "index", WindowGeometry>({
   name: "max_pool_grad",
   inputs: ["dy", "index"],
   forward: ([dy, index], g) => {
@@ -41,7 +40,7 @@ export const maxPoolGradOp: Op<"dy" | "index", PoolGeometry> = defineOp<"dy" | "
     },
   },
   samples: () =>
-    poolCases.map((c): Sample<"dy" | "index", PoolGeometry> => {
+    poolCases.map((c): Sample<"dy" | "index", WindowGeometry> => {
       const geometry = geometryOf(c, 1);
       const shape = [...c.lead, ...geometry.out];
       return {

@@ -5,7 +5,6 @@ import { ArgumentError, GradientError, ShapeError } from "../core/errors.js";
 import { format, type Shape } from "../core/shape.js";
 import { isTensor, Tensor } from "../core/tensor.js";
 import * as inplace from "./inplace.js";
-import * as matmul from "./matmul.js";
 import * as pointwise from "./pointwise.js";
 import * as reduce from "./reduce.js";
 import * as view from "./view.js";
@@ -64,7 +63,6 @@ declare module "../core/tensor.js" {
     ): Tensor<"int32">;
     sum(options?: reduce.ReduceOptions | number | readonly number[]): Tensor<D>;
     mean(options?: reduce.ReduceOptions | number | readonly number[]): Tensor<D>;
-    matmul(other: Tensor<D>): Tensor<D>;
     reshape(shape: Shape): Tensor<D>;
     view(shape: Shape): Tensor<D>;
     flatten(start?: number, end?: number): Tensor<D>;
@@ -171,7 +169,6 @@ installMethods({
   to: view.cast,
   sum: reduce.sum,
   mean: reduce.mean,
-  matmul: matmul.matmul,
 });
 installMethods({ add_, sub_, mul_, div_, copy_, fill_, zero_ });
 

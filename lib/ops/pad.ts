@@ -10,9 +10,6 @@ import { take } from "./take.js";
 
 /** Padding and cropping: a border of a constant, of the mirrored image, of its edge, or of its other end. */
 
-/** What padding holds: zeros, the image mirrored (without its edge), its edge repeated, or its other end. */
-export type PaddingMode = "zeros" | "reflect" | "replicate" | "circular";
-
 /** Elements added before and after, one pair per dimension of x; negative ones are cut off. */
 interface PadOptions {
   readonly amounts: readonly (readonly [number, number])[];

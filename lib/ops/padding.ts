@@ -1,10 +1,12 @@
 import { ShapeError } from "../core/errors.js";
 import { format } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
-import type { PaddingMode } from "./pad.js";
 import { positionList, type Takes, take } from "./take.js";
 
 /** Padding with elements of the padded tensor itself: which of them each position of the border shows. */
+
+/** What padding holds: zeros, the image mirrored (without its edge), its edge repeated, or its other end. */
+export type PaddingMode = "zeros" | "reflect" | "replicate" | "circular";
 
 export const paddingModes: readonly PaddingMode[] = ["zeros", "reflect", "replicate", "circular"];
 

@@ -10,22 +10,13 @@ import {
   perDimension,
   spatial,
   triple,
+  type WindowGeometry,
 } from "./window.js";
 
 /** Sizes and arguments that all pooling over sliding windows shares. */
 
-/** @internal All sizes of a pooling in 1 to 3 spatial dimensions; x is [..., in...], y [..., out...]. */
-export interface PoolGeometry {
-  readonly in: readonly number[];
-  readonly kernel: readonly number[];
-  readonly stride: readonly number[];
-  readonly dilation: readonly number[];
-  readonly pad: readonly number[];
-  readonly out: readonly number[];
-}
-
 /** @internal The flat PoolSizes of lib/backend/abi.ts. */
-export function poolSizes(planes: number, g: PoolGeometry, countIncludePad: boolean, divisor: number): number[] {
+export function poolSizes(planes: number, g: WindowGeometry, countIncludePad: boolean, divisor: number): number[] {
   return [
     planes,
     ...triple(g.in, 1),
@@ -55,7 +46,7 @@ export function checkPlanes(call: string, x: unknown, dims: number): void {
  * How many windows there are, per dimension: floor((size + 2 * pad - dilation * (kernel - 1) - 1) / stride) + 1, or ceil,
  * where the last window must start inside the input or the padding before it.
  */
-function poolOutput(call: string, g: Omit<PoolGeometry, "out">, ceilMode: boolean): number[] {
+function poolOutput(call: string, g: Omit<WindowGeometry, "out">, ceilMode: boolean): number[] {
   const dims = g.in.length;
   return g.in.map((size, i) => {
     const [kernel, stride, dilation, pad] = [g.kernel[i]!, g.stride[i]!, g.dilation[i]!, g.pad[i]!];
@@ -94,7 +85,7 @@ export function readGeometry(
   x: Tensor,
   kernelSize: PerDimension,
   options: WindowOptions & { readonly dilation?: PerDimension },
-): PoolGeometry {
+): WindowGeometry {
   const kernel = perDimension(call, "kernelSize", kernelSize, dims, 1);
   const stride = perDimension(call, "stride", options.stride ?? kernel, dims, 1);
   const pad = perDimension(call, "padding", options.padding ?? 0, dims, 0);
@@ -139,7 +130,7 @@ export const poolCases: readonly PoolCase[] = [
 ];
 
 /** @internal */
-export function geometryOf(c: PoolCase, dilation: number): PoolGeometry {
+export function geometryOf(c: PoolCase, dilation: number): WindowGeometry {
   const all = (v: number): number[] => c.size.map(() => v);
   const given = {
     in: c.size,

@@ -13,6 +13,17 @@ import { checkTensor, contiguous, floating } from "./kernel.js";
 /** One value for all spatial dimensions, or a list with one for all or one per dimension. */
 export type PerDimension = number | readonly number[];
 
+/** @internal Sizes of windows that slide over an image, one value per spatial dimension (1 to 3). */
+export interface WindowGeometry {
+  readonly in: readonly number[];
+  readonly kernel: readonly number[];
+  readonly stride: readonly number[];
+  readonly dilation: readonly number[];
+  /** Padding before; what comes after is what `out` reaches. */
+  readonly pad: readonly number[];
+  readonly out: readonly number[];
+}
+
 /** The spatial dimensions by name, for messages. */
 const dimensionNames = ["depth", "height", "width"] as const;
 

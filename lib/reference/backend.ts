@@ -2,7 +2,7 @@
 
 import { type KernelName, kernels } from "../backend/abi.js";
 import { decodeSizes, type Kernel, type Operand } from "../backend/contract.js";
-import { operandWritten } from "../backend/program.js";
+import { operandWritten } from "../backend/operands.js";
 import type { Backend } from "../backend/run.js";
 import { type DType, isFloating } from "../core/dtype.js";
 import { BackendError } from "../core/errors.js";

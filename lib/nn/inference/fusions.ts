@@ -1,6 +1,6 @@
 import { activationCodes, binaryCodes, unaryCodes } from "../../backend/abi.js";
 import { decodeSizes, sizesPosition } from "../../backend/contract.js";
-import { operandWritten } from "../../backend/program.js";
+import { operandWritten } from "../../backend/operands.js";
 import type { KernelCall } from "../../backend/recorder.js";
 import type { Storage } from "../../core/storage.js";
 import type { Tensor } from "../../core/tensor.js";

@@ -1,5 +1,5 @@
 import { isGradEnabled, unrecorded } from "../../autograd/mode.js";
-import { operandWritten } from "../../backend/program.js";
+import { operandWritten } from "../../backend/operands.js";
 import { type KernelCall, Recorder } from "../../backend/recorder.js";
 import { backend, withBackend } from "../../backend/run.js";
 import { bytesPerElement } from "../../core/dtype.js";

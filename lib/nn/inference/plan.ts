@@ -1,4 +1,4 @@
-import { operandWritten } from "../../backend/program.js";
+import { operandWritten } from "../../backend/operands.js";
 import type { KernelCall } from "../../backend/recorder.js";
 import { run } from "../../backend/run.js";
 import { bytesPerElement } from "../../core/dtype.js";
