@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { Recorder } from "../lib/backend/recorder.js";
 import { backend, withBackend } from "../lib/backend/run.js";
 import { poisonMemory } from "../lib/core/memory.js";
-import { computing, nativeBuilt, withPrecision, withThreads, ways } from "./support/backends.js";
+import { computing, fastest, nativeBuilt, withPrecision, withThreads, ways } from "./support/backends.js";
 import { difference, valuesOf } from "./support/compare.js";
 import {
   add,
@@ -10,6 +10,7 @@ import {
   batchNorm,
   conv2d,
   crossEntropy,
+  emptyCache,
   flatten,
   GradientError,
   manualSeed,
@@ -21,6 +22,7 @@ import {
   randn,
   relu,
   relu6,
+  runAsync,
   scope,
   type Tensor,
   tensor,
@@ -126,6 +128,59 @@ describe.each(ways)("optimizeForInference: %s", (way) => {
     manualSeed(2);
     const model = settled(new Handwritten()).to("float64");
     computing(way, () => expectEqual(model, randn([1, 3, 11, 10], { dtype: "float64" }), 1e-13));
+  });
+
+  it("runs again and again with other inputs, whatever happens to memory in between", async () => {
+    manualSeed(9);
+    /** Weights large enough to be kept, a convolution without a batch norm, places that can be out of range. */
+    class Looked extends nn.Module {
+      embedding = new nn.Embedding(5, 64);
+      conv = new nn.Conv2d(64, 64, 3, { padding: 1 });
+      again = new nn.Conv2d(64, 64, 1, { bias: false });
+      norm = new nn.BatchNorm2d(64);
+      forward(places: Tensor): Tensor {
+        const x = this.embedding.forward(places).permute([0, 3, 1, 2]).contiguous();
+        return relu(add(this.norm.forward(this.again.forward(relu(this.conv.forward(x)))), x));
+      }
+    }
+    const model = settled(new Looked());
+    const fast = nn.optimizeForInference(model);
+    const check = (): void => {
+      const places = randint(0, 5, [2, 12, 12]);
+      const expected = valuesOf(noGrad(() => model.forward(places)));
+      poisonMemory(true);
+      const computed = valuesOf(fast.forward(places));
+      poisonMemory(false);
+      expect(difference(computed, expected, 1e-4)).toBeNull();
+    };
+    const elsewhere = way === "reference" ? fastest : "reference";
+    computing(way, () => {
+      for (let i = 0; i < 4; i++) check();
+      emptyCache(); // what was kept of weights is gone
+      const others = [zeros([64, 64, 3, 3]), zeros([2, 64, 12, 12])]; // and its memory is somebody else's
+      for (let i = 0; i < 3; i++) check();
+      for (const t of others) expect(t.abs().sum().item()).toBe(0);
+      noGrad(() => model.conv.weight.mul_(-0.5));
+      for (let i = 0; i < 3; i++) check();
+      computing(elsewhere, check);
+      check();
+      check();
+      const wrong = tensor([0, 1, 2, 9], { dtype: "int32", shape: [1, 2, 2] });
+      for (let i = 0; i < 3; i++) expect(() => fast.forward(wrong)).toThrow(/index or class at position 3/);
+      check();
+    });
+    if (way !== fastest) return;
+    const places = randint(0, 5, [2, 12, 12]);
+    const asynchronous = runAsync(() => fast.forward(places));
+    const meanwhile = valuesOf(fast.forward(places)); // its weights are in use
+    expect(valuesOf(await asynchronous)).toEqual(meanwhile);
+    expect(valuesOf(fast.forward(places))).toEqual(meanwhile);
+    const given = randint(0, 5, [2, 12, 12]);
+    fast.forward(given);
+    given.dispose();
+    expect(() => fast.forward(given)).toThrow(/given back by dispose/);
+    model.conv.weight.dispose();
+    expect(() => fast.forward(places)).toThrow(/given back by dispose/);
   });
 });
 

@@ -25,6 +25,8 @@ const activation = position("activation");
  * with the weight's storage, counts as live memory, and is given back when memory gets scarce or `emptyCache()` is called.
  */
 export class KeptWeights implements Spare {
+  /** How often what was kept has been given back: whoever remembers where it lay looks here. */
+  drops = 0;
   #version = -1;
   readonly #byCall = new Map<string, Storage | null>();
   readonly #made = new Map<string, Storage>();
@@ -70,6 +72,7 @@ export class KeptWeights implements Spare {
     this.#made.clear();
     this.#byCall.clear();
     this.#version = -1;
+    this.drops++;
   }
 }
 

@@ -5,7 +5,8 @@ import type { Tensor } from "../core/tensor.js";
 import { codes, type KernelName, kernelNames, kernels, sizesFields } from "./abi.js";
 import { keptOf } from "./kept.js";
 import { checkBusy } from "./operands.js";
-import type { Backend } from "./run.js";
+import type { Backend, Sequence, SequenceCall } from "./run.js";
+import { NativeSequence } from "./sequence.js";
 
 /** What the addon exports (native/addon). Only this file knows it. */
 export interface Addon {
@@ -65,6 +66,10 @@ export class NativeBackend implements Backend {
       // Nothing was computed: the addon checks every length again before it calls a kernel.
       throw new BackendError((error as Error).message, { cause: error });
     }
+  }
+
+  sequence(calls: readonly SequenceCall[]): Sequence {
+    return new NativeSequence(this, calls);
   }
 
   /** Memory in which a call keeps what it makes of its weights, for later calls with the same. */

@@ -1,6 +1,7 @@
-import type { DType } from "../core/dtype.js";
+import { bytesPerElement, type DType } from "../core/dtype.js";
 import { BackendError, MemoryLimitError } from "../core/errors.js";
-import type { Tensor } from "../core/tensor.js";
+import type { Storage } from "../core/storage.js";
+import { Tensor } from "../core/tensor.js";
 import { type KernelName, status } from "./abi.js";
 
 /**
@@ -11,6 +12,46 @@ export interface Backend {
   readonly name: "native" | "reference";
   /** Returns a status: 0, or 1 + the flat position of the first index that is out of range. */
   run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number;
+  /** Calls made ready to be run again and again, where that saves something. */
+  sequence?(calls: readonly SequenceCall[]): Sequence;
+}
+
+/** Memory that a run of a sequence brings: a storage from a byte on. */
+export interface Memory {
+  readonly storage: Storage;
+  readonly byte: number;
+}
+
+/** An operand of a call in a sequence. */
+export interface SequenceOperand {
+  readonly tensor: Tensor;
+  /** Which of the memories that a run brings it lies in, and where it begins there; null: it stays where the tensor is. */
+  readonly place: { readonly memory: number; readonly byte: number } | null;
+}
+
+/** An operand where it lies in a run. */
+export function placed({ tensor: t, place }: SequenceOperand, memories: readonly Memory[]): Tensor {
+  if (place === null) return t;
+  const { storage, byte } = memories[place.memory]!;
+  return new Tensor(t.dtype, t.shape, t.strides, t.offset + (byte + place.byte) / bytesPerElement(t.dtype), storage);
+}
+
+/** A kernel call whose operands may lie elsewhere in every run. */
+export interface SequenceCall {
+  readonly kernel: KernelName;
+  readonly dtype: DType;
+  /** In the order of abi.ts. */
+  readonly sizes: readonly number[];
+  readonly operands: readonly (SequenceOperand | null)[];
+}
+
+/** Calls that are made ready once, to be run again and again with other memories. */
+export interface Sequence {
+  /**
+   * Runs the calls in order, up to the first whose status is not ok: that and its position. null if nothing was run:
+   * single calls then find out what is in the way.
+   */
+  run(memories: readonly Memory[]): { readonly status: number; readonly record: number } | null;
 }
 
 let active: Backend | null = null;

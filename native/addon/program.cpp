@@ -125,6 +125,7 @@ napi_value run_program_sync(napi_env env, napi_callback_info info) {
   Program program{arguments.environment, arguments.environment->settings, {}};
   if (!read_program(env, arguments.value[0], &program)) return nullptr;
   run_records(&program);
+  warn_of_refused_threads(env);
   return result(env, program);
 }
 

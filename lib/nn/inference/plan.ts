@@ -1,29 +1,27 @@
 import { operandWritten } from "../../backend/operands.js";
 import type { KernelCall } from "../../backend/recorder.js";
-import { run } from "../../backend/run.js";
+import {
+  type Backend,
+  backend,
+  type Memory,
+  placed,
+  run,
+  type Sequence,
+  type SequenceOperand,
+} from "../../backend/run.js";
 import { bytesPerElement } from "../../core/dtype.js";
 import { IndexError } from "../../core/errors.js";
 import { Storage } from "../../core/storage.js";
-import { Tensor } from "../../core/tensor.js";
+import type { Tensor } from "../../core/tensor.js";
 
 /**
  * Kernel calls that are run again and again with other inputs. All results in between share one block of memory (the
  * arena), each at a place that is free while it is needed; the block comes from the pool for each run and goes back.
  */
 
-/** Where an operand's memory is. */
-type Place =
-  | { readonly kind: "constant" }
-  | { readonly kind: "input" | "output"; readonly index: number }
-  | { readonly kind: "arena"; readonly byte: number };
-
-interface Operand {
-  readonly tensor: Tensor;
-  readonly place: Place;
-}
-
+/** A call; its operands lie in the inputs, in the outputs, in the arena (memories in this order), or stay where they are. */
 interface PlannedCall extends Omit<KernelCall, "operands"> {
-  readonly operands: readonly (Operand | null)[];
+  readonly operands: readonly (SequenceOperand | null)[];
 }
 
 const alignment = 64;
@@ -34,8 +32,12 @@ export class Plan {
   /** Bytes of all results in between, and what they would take side by side. */
   readonly arenaBytes: number;
   readonly separateBytes: number;
-  readonly #results: readonly Operand[];
+  readonly #results: readonly SequenceOperand[];
+  readonly #inputs: number;
   readonly #outputs: readonly Storage[];
+  /** The backend of the last run, and its sequence from the second run on. */
+  #backend: Backend | null = null;
+  #sequence: Sequence | null = null;
 
   /** `inputs` and `results` are the recording's tensors; runs take and give others in their places. */
   constructor(calls: readonly KernelCall[], inputs: readonly Tensor[], results: readonly Tensor[]) {
@@ -46,15 +48,16 @@ export class Plan {
     const { bytes, places } = layOut(shared);
     this.arenaBytes = bytes;
     this.separateBytes = shared.reduce((sum, { storage }) => sum + storage.imaginedBytes, 0);
-    const operand = (tensor: Tensor): Operand => {
+    this.#inputs = inputs.length;
+    const operand = (tensor: Tensor): SequenceOperand => {
       const { storage } = tensor;
       const input = inputAt.get(storage);
       const output = outputAt.get(storage);
       const byte = places.get(storage);
-      if (input !== undefined) return { tensor, place: { kind: "input", index: input } };
-      if (output !== undefined) return { tensor, place: { kind: "output", index: output } };
-      if (byte !== undefined) return { tensor, place: { kind: "arena", byte } };
-      return { tensor, place: { kind: "constant" } };
+      if (input !== undefined) return { tensor, place: { memory: input, byte: 0 } };
+      if (output !== undefined) return { tensor, place: { memory: inputs.length + output, byte: 0 } };
+      if (byte !== undefined) return { tensor, place: { memory: inputs.length + outputAt.size, byte } };
+      return { tensor, place: null };
     };
     this.calls = calls.map((call) => ({
       ...call,
@@ -65,52 +68,51 @@ export class Plan {
 
   /** Whether a result shows an input's memory. */
   get returnsInput(): boolean {
-    return this.#results.some(({ place }) => place.kind === "input");
+    return this.#results.some(({ place }) => place !== null && place.memory < this.#inputs);
   }
 
   /** Computes the results from contiguous inputs of the recorded shapes. */
   run(inputs: readonly Tensor[]): Tensor[] {
     const outputs = this.#outputs.map((storage) => new Storage(storage.imaginedBytes));
     const arena = new Storage(this.arenaBytes);
-    const actual = ({ tensor, place }: Operand): Tensor => {
-      switch (place.kind) {
-        case "constant":
-          return tensor;
-        case "input": {
-          const given = inputs[place.index]!;
-          return moved(tensor, given.storage, given.offset);
-        }
-        case "output":
-          return moved(tensor, outputs[place.index]!, 0);
-        case "arena":
-          return moved(tensor, arena, place.byte / bytesPerElement(tensor.dtype));
-      }
-    };
+    const memories: Memory[] = inputs.map((t) => ({ storage: t.storage, byte: t.offset * bytesPerElement(t.dtype) }));
+    for (const storage of outputs) memories.push({ storage, byte: 0 });
+    memories.push({ storage: arena, byte: 0 });
     try {
-      for (const { kernel, dtype, sizes, operands } of this.calls) {
-        const result = run(
-          kernel,
-          dtype,
-          sizes,
-          operands.map((operand) => (operand === null ? null : actual(operand))),
-        );
-        if (result > 0) throw new IndexError(`${kernel}: the index or class at position ${result - 1} is out of range`);
-      }
+      this.#run(memories);
     } catch (error) {
       for (const storage of outputs) storage.dispose();
       throw error;
     } finally {
       arena.dispose();
     }
-    const results = this.#results.map(actual);
+    const results = this.#results.map((operand) => placed(operand, memories));
     for (const t of results) t.storage.label(t.shape, t.dtype);
     return results;
   }
+
+  /** By the backend's sequence, if it has such, from the second run on: a first one may stay the only one. */
+  #run(memories: readonly Memory[]): void {
+    if (this.#backend !== backend()) {
+      this.#backend = backend();
+      this.#sequence = null;
+    } else {
+      this.#sequence ??= this.#backend.sequence?.(this.calls) ?? null;
+    }
+    const done = this.#sequence?.run(memories) ?? null;
+    if (done !== null) {
+      checkPositions(this.calls[done.record]?.kernel, done.status);
+      return;
+    }
+    for (const { kernel, dtype, sizes, operands } of this.calls) {
+      const tensors = operands.map((operand) => (operand === null ? null : placed(operand, memories)));
+      checkPositions(kernel, run(kernel, dtype, sizes, tensors));
+    }
+  }
 }
 
-/** The same window on other memory. */
-function moved(t: Tensor, storage: Storage, offset: number): Tensor {
-  return new Tensor(t.dtype, t.shape, t.strides, t.offset + offset, storage);
+function checkPositions(kernel: string | undefined, status: number): void {
+  if (status > 0) throw new IndexError(`${kernel}: the index or class at position ${status - 1} is out of range`);
 }
 
 interface Lifetime {
