@@ -22,7 +22,20 @@ export function nearest(name: string, known: readonly string[]): string | undefi
   return best && best.d <= Math.max(2, Math.ceil(name.length / 2)) ? best.k : undefined;
 }
 
-/** Refuses an options object that is not one, and names in it that do not exist, with the nearest that does. */
+/** Options that are true or false in every call that has them. (`bias` is not: functions take it as a tensor.) */
+const switches: ReadonlySet<string> = new Set([
+  ...["keepdim", "unbiased", "equalNan", "accumulate", "descending", "stable", "largest", "sorted"],
+  ...["returnIndices", "ceilMode", "countIncludePad", "alignCorners"],
+  ...["training", "useInputStats", "affine", "elementwiseAffine", "trackRunningStats"],
+  ...["logTarget", "logInput", "full", "swap"],
+  ...["requiresGrad", "createGraph", "retainGraph", "allowUnused"],
+  ...["nesterov", "amsgrad", "maximize", "centered", "threePhase", "cycleMomentum"],
+]);
+
+/**
+ * Refuses an options object that is not one, names in it that do not exist, with the nearest that does, and values of
+ * switches that are neither true nor false ("false" would count as true).
+ */
 export function checkOptions(call: string, options: unknown, known: readonly string[]): void {
   if (options === undefined) return;
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
@@ -35,7 +48,10 @@ export function checkOptions(call: string, options: unknown, known: readonly str
     throw new ArgumentError(`${call}: options must be a plain object, got ${describe(options)}`);
   }
   for (const key in options) {
-    if (!known.includes(key)) {
+    if (switches.has(key) && known.includes(key)) {
+      const value = (options as Record<string, unknown>)[key];
+      if (value !== undefined) checkBoolean(call, key, value);
+    } else if (!known.includes(key)) {
       const guess = nearest(key, known);
       throw new ArgumentError(
         `${call}: there is no option ${JSON.stringify(key)}${guess ? `; did you mean ${JSON.stringify(guess)}?` : ""} ` +
@@ -43,6 +59,12 @@ export function checkOptions(call: string, options: unknown, known: readonly str
       );
     }
   }
+}
+
+/** Refuses an options object where a call takes none: in JavaScript it would be ignored. */
+export function checkNoOptions(call: string, given: unknown): void {
+  if (typeof given === "object" && given !== null && Object.getPrototypeOf(given) === Object.prototype)
+    checkOptions(call, given, []);
 }
 
 /** A finite number, or an ArgumentError. */

@@ -117,7 +117,7 @@ export function normalizeDims(
   const out = Array.from(list, (d) => normalizeDim(name, d, rank)); // holes too
   if (new Set(out).size !== out.length)
     throw new ArgumentError(`${name}: dim ${describe(list)} names a dimension twice`);
-  return out.sort((a, b) => a - b);
+  return rank === 0 ? [] : out.sort((a, b) => a - b); // a scalar's virtual dimension is none
 }
 
 /** Refuses what is not a list of sizes; returns a copy, which is what was checked. */

@@ -1,12 +1,12 @@
 import type { BinaryCode, UnaryCode } from "../backend/abi.js";
 import type { DType } from "../core/dtype.js";
 import { ArgumentError, ShapeError } from "../core/errors.js";
-import { checkChoice, checkNumber, checkOptions } from "../core/options.js";
+import { checkChoice, checkNoOptions, checkNumber, checkOptions } from "../core/options.js";
 import { format, normalizeDim } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import { gt, le, logicalAnd, lt } from "./compare.js";
 import { defineOp, type GradContext, type Op, type Sample } from "./define.js";
-import { binary, checkTensor, filled, floating, unary } from "./kernel.js";
+import { binary, checkTensor, filled, floating, sameDType, unary } from "./kernel.js";
 import { installMethods } from "./methods.js";
 import { abs, add, div, exp, mul, neg, square, sub } from "./pointwise.js";
 import { narrow, reshape } from "./view.js";
@@ -189,7 +189,9 @@ const logSigmoidOp: Op<"x", undefined> = defineOp<"x", undefined>({
 });
 
 /** max(x, 0); the derivative at 0 is 0. Backward reads the output. */
-export function relu<D extends DType>(x: Tensor<D>): Tensor<D> {
+export function relu<D extends DType>(x: Tensor<D>): Tensor<D>;
+export function relu<D extends DType>(x: Tensor<D>, none?: undefined): Tensor<D> {
+  checkNoOptions("relu", none);
   checkTensor("relu", "x", x);
   if (x.dtype === "int32") return unary("relu", x);
   checkInput("relu", x);
@@ -229,7 +231,9 @@ export function hardtanh<D extends DType>(x: Tensor<D>, options: { min?: number;
 }
 
 /** min(max(x, 0), 6); the derivative is 0 at 0 and 6. */
-export function relu6<D extends DType>(x: Tensor<D>): Tensor<D> {
+export function relu6<D extends DType>(x: Tensor<D>): Tensor<D>;
+export function relu6<D extends DType>(x: Tensor<D>, none?: undefined): Tensor<D> {
+  checkNoOptions("relu6", none);
   checkInput("relu6", x);
   return hardtanhOp([x], { low: 0, high: 6 }) as Tensor<D>;
 }
@@ -248,7 +252,7 @@ export function leakyRelu<D extends DType>(x: Tensor<D>, options: { negativeSlop
  */
 export function prelu<D extends DType>(x: Tensor<D>, weight: Tensor<D>): Tensor<D> {
   checkInput("prelu", x);
-  checkTensor("prelu", "weight", weight);
+  sameDType("prelu", "x", x, "weight", weight);
   const count = weight.numel();
   const channels = x.rank > 1 ? x.shape[1]! : 1;
   if (weight.rank > 1 || (count !== 1 && count !== channels)) {
@@ -283,7 +287,9 @@ export function celu<D extends DType>(x: Tensor<D>, options: { alpha?: number } 
 }
 
 /** Self-normalising elu (Klambauer et al. 2017): scale * elu(x, alpha) with the paper's two constants. */
-export function selu<D extends DType>(x: Tensor<D>): Tensor<D> {
+export function selu<D extends DType>(x: Tensor<D>): Tensor<D>;
+export function selu<D extends DType>(x: Tensor<D>, none?: undefined): Tensor<D> {
+  checkNoOptions("selu", none);
   checkInput("selu", x);
   return mul(apply.elu(x, 1.6732632423543772), 1.0507009873554805) as Tensor<D>;
 }
@@ -297,13 +303,17 @@ export function gelu<D extends DType>(x: Tensor<D>, options: { approximate?: "no
 }
 
 /** x * sigmoid(x), also called swish. */
-export function silu<D extends DType>(x: Tensor<D>): Tensor<D> {
+export function silu<D extends DType>(x: Tensor<D>): Tensor<D>;
+export function silu<D extends DType>(x: Tensor<D>, none?: undefined): Tensor<D> {
+  checkNoOptions("silu", none);
   checkInput("silu", x);
   return apply.silu(x) as Tensor<D>;
 }
 
 /** x * tanh(softplus(x)). */
-export function mish<D extends DType>(x: Tensor<D>): Tensor<D> {
+export function mish<D extends DType>(x: Tensor<D>): Tensor<D>;
+export function mish<D extends DType>(x: Tensor<D>, none?: undefined): Tensor<D> {
+  checkNoOptions("mish", none);
   checkInput("mish", x);
   return mul(x, tanh(apply.softplus(x, 1, 40)));
 }
@@ -321,43 +331,57 @@ export function softplus<D extends DType>(
 }
 
 /** x / (1 + |x|). */
-export function softsign<D extends DType>(x: Tensor<D>): Tensor<D> {
+export function softsign<D extends DType>(x: Tensor<D>): Tensor<D>;
+export function softsign<D extends DType>(x: Tensor<D>, none?: undefined): Tensor<D> {
+  checkNoOptions("softsign", none);
   checkInput("softsign", x);
   return div(x, add(abs(x), 1));
 }
 
 /** 1 / (1 + exp(-x)). Backward reads the output. */
-export function sigmoid<D extends DType>(x: Tensor<D>): Tensor<D> {
+export function sigmoid<D extends DType>(x: Tensor<D>): Tensor<D>;
+export function sigmoid<D extends DType>(x: Tensor<D>, none?: undefined): Tensor<D> {
+  checkNoOptions("sigmoid", none);
   checkInput("sigmoid", x);
   return apply.sigmoid(x) as Tensor<D>;
 }
 
 /** log(sigmoid(x)), without overflow. */
-export function logSigmoid<D extends DType>(x: Tensor<D>): Tensor<D> {
+export function logSigmoid<D extends DType>(x: Tensor<D>): Tensor<D>;
+export function logSigmoid<D extends DType>(x: Tensor<D>, none?: undefined): Tensor<D> {
+  checkNoOptions("logSigmoid", none);
   checkInput("logSigmoid", x);
   return logSigmoidOp([x], undefined) as Tensor<D>;
 }
 
 /** The hyperbolic tangent. Backward reads the output. */
-export function tanh<D extends DType>(x: Tensor<D>): Tensor<D> {
+export function tanh<D extends DType>(x: Tensor<D>): Tensor<D>;
+export function tanh<D extends DType>(x: Tensor<D>, none?: undefined): Tensor<D> {
+  checkNoOptions("tanh", none);
   checkInput("tanh", x);
   return apply.tanh(x) as Tensor<D>;
 }
 
 /** x - tanh(x). */
-export function tanhshrink<D extends DType>(x: Tensor<D>): Tensor<D> {
+export function tanhshrink<D extends DType>(x: Tensor<D>): Tensor<D>;
+export function tanhshrink<D extends DType>(x: Tensor<D>, none?: undefined): Tensor<D> {
+  checkNoOptions("tanhshrink", none);
   checkInput("tanhshrink", x);
   return sub(x, tanh(x));
 }
 
 /** min(max(x + 3, 0), 6) / 6. */
-export function hardsigmoid<D extends DType>(x: Tensor<D>): Tensor<D> {
+export function hardsigmoid<D extends DType>(x: Tensor<D>): Tensor<D>;
+export function hardsigmoid<D extends DType>(x: Tensor<D>, none?: undefined): Tensor<D> {
+  checkNoOptions("hardsigmoid", none);
   checkInput("hardsigmoid", x);
   return apply.hardSigmoid(x) as Tensor<D>;
 }
 
 /** x * hardsigmoid(x). */
-export function hardswish<D extends DType>(x: Tensor<D>): Tensor<D> {
+export function hardswish<D extends DType>(x: Tensor<D>): Tensor<D>;
+export function hardswish<D extends DType>(x: Tensor<D>, none?: undefined): Tensor<D> {
+  checkNoOptions("hardswish", none);
   checkInput("hardswish", x);
   return apply.hardSwish(x) as Tensor<D>;
 }

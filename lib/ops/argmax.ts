@@ -3,7 +3,7 @@ import { reduceCodes } from "../backend/abi.js";
 import { run } from "../backend/run.js";
 import type { DType } from "../core/dtype.js";
 import { IndexError } from "../core/errors.js";
-import { checkOptions } from "../core/options.js";
+import { checkBoolean, checkOptions } from "../core/options.js";
 import { format, normalizeDim } from "../core/shape.js";
 import { empty, type Tensor } from "../core/tensor.js";
 import { around, checkTensor, contiguous } from "./kernel.js";
@@ -32,7 +32,7 @@ export function readDimOptions(
   checkOptions(call, options, ["dim", "keepdim"]);
   return {
     dim: options.dim === undefined || options.dim === null ? null : normalizeDim(call, options.dim, x.rank),
-    keepdim: options.keepdim ?? keepdim ?? false,
+    keepdim: options.keepdim ?? (keepdim === undefined ? false : checkBoolean(call, "keepdim", keepdim)),
   };
 }
 

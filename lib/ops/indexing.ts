@@ -1,8 +1,8 @@
 import { run } from "../backend/run.js";
 import type { DType } from "../core/dtype.js";
-import { ShapeError } from "../core/errors.js";
+import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkNumber, checkOptions } from "../core/options.js";
-import { format, normalizeDim, type Shape } from "../core/shape.js";
+import { describe, format, normalizeDim, type Shape } from "../core/shape.js";
 import { empty, isTensor, type Tensor } from "../core/tensor.js";
 import { defineOp, type Op } from "./define.js";
 import { type AlongDim, checkIndex, checkIndexReport } from "./index_checks.js";
@@ -138,8 +138,11 @@ export function indexFill<D extends DType>(
   if (isTensor(value) && value.rank !== 0) {
     throw new ShapeError(`indexFill: value must be a number or a scalar tensor, but it is ${format(value.shape)}`);
   }
+  if (!isTensor(value) && typeof value !== "number" && typeof value !== "boolean") {
+    throw new ArgumentError(`indexFill: value must be a number or a scalar tensor, got ${describe(value)}`);
+  }
   const shape = x.shape.map((s, i) => (i === d ? at.shape[0]! : s));
-  const source = isTensor(value) ? expand(value, shape) : filled(shape, x.dtype, value);
+  const source = isTensor(value) ? expand(value, shape) : filled(shape, x.dtype, Number(value));
   return scatter(x, d, alongDim(at, shape, d), source as Tensor<D>);
 }
 

@@ -1,12 +1,11 @@
 import { isGradEnabled, unrecorded } from "../autograd/mode.js";
 import { type Edge, edgeOf, setHistory } from "../autograd/node.js";
-import type { DType } from "../core/dtype.js";
-import { ArgumentError, GradientError, ShapeError } from "../core/errors.js";
-import { checkOptions } from "../core/options.js";
+import { type DType, isFloating } from "../core/dtype.js";
+import { ArgumentError, DTypeError, GradientError, ShapeError } from "../core/errors.js";
 import { describe, format, sameShape } from "../core/shape.js";
-import { alias, isTensor, Tensor } from "../core/tensor.js";
+import { alias, isTensor, named, Tensor } from "../core/tensor.js";
 import { binaryInto, copyInto, filled } from "./kernel.js";
-import { add, div, mul, type Operand, sub } from "./pointwise.js";
+import { type AlphaOptions, add, div, mul, type Operand, scaled, sub } from "./pointwise.js";
 import { asStrided, cast, clone, expand, overlaps, recordCopy, recordPaste } from "./view.js";
 
 /**
@@ -117,40 +116,42 @@ function operand(target: Tensor, other: Operand): Tensor {
   );
 }
 
+/** @internal The computed values, unless the target's type cannot hold their kind: fractions in integers, numbers in bool. */
+export function checkKind(call: string, target: Tensor, value: Tensor): Tensor {
+  const kind = (t: Tensor): number => (isFloating(t.dtype) ? 2 : t.dtype === "bool" ? 0 : 1);
+  if (kind(value) <= kind(target)) return value;
+  throw new DTypeError(
+    `${call}: the result is ${value.dtype}, which ${named("the tensor", target)} cannot hold; convert it with ` +
+      `.to("${value.dtype}"), or use the function without _`,
+  );
+}
+
 function checkTarget(call: string, target: unknown): asserts target is Tensor {
   if (!isTensor(target)) throw new ArgumentError(`${call}: the target must be a tensor`);
 }
 
-/** alpha * other; other itself without alpha. */
-function scaled(other: Operand, alpha: number | undefined): Operand {
-  if (alpha === undefined || alpha === 1) return other;
-  return typeof other === "number" ? other * alpha : mul(other, alpha);
-}
-
 /** target += other, in place. `other` may be scaled: target += alpha * other. */
-export function add_<D extends DType>(target: Tensor<D>, other: Operand, options: { alpha?: number } = {}): Tensor<D> {
+export function add_<D extends DType>(target: Tensor<D>, other: Operand, options: AlphaOptions = {}): Tensor<D> {
   checkTarget("add_", target);
-  checkOptions("add_", options, ["alpha"]);
-  return assign("add_", target, add(target, scaled(other, options.alpha)), true);
+  return assign("add_", target, checkKind("add_", target, add(target, scaled("add_", other, options))), true);
 }
 
 /** target -= other, in place. */
-export function sub_<D extends DType>(target: Tensor<D>, other: Operand, options: { alpha?: number } = {}): Tensor<D> {
+export function sub_<D extends DType>(target: Tensor<D>, other: Operand, options: AlphaOptions = {}): Tensor<D> {
   checkTarget("sub_", target);
-  checkOptions("sub_", options, ["alpha"]);
-  return assign("sub_", target, sub(target, scaled(other, options.alpha)), true);
+  return assign("sub_", target, checkKind("sub_", target, sub(target, scaled("sub_", other, options))), true);
 }
 
 /** target *= other, in place. */
 export function mul_<D extends DType>(target: Tensor<D>, other: Operand): Tensor<D> {
   checkTarget("mul_", target);
-  return assign("mul_", target, mul(operand(target, other), other), true);
+  return assign("mul_", target, checkKind("mul_", target, mul(operand(target, other), other)), true);
 }
 
 /** target /= other, in place. */
 export function div_<D extends DType>(target: Tensor<D>, other: Operand): Tensor<D> {
   checkTarget("div_", target);
-  return assign("div_", target, div(operand(target, other), other), true);
+  return assign("div_", target, checkKind("div_", target, div(operand(target, other), other)), true);
 }
 
 /** Copies `value` (broadcast, converted) into target. */

@@ -4,7 +4,7 @@ import { isTensor, type Tensor } from "../core/tensor.js";
 import * as activation from "./activation.js";
 import { type ClampOptions, clamp } from "./clamp.js";
 import * as indexing from "./indexing.js";
-import { assign } from "./inplace.js";
+import { assign, checkKind } from "./inplace.js";
 import * as items from "./items.js";
 import { checkTensor } from "./kernel.js";
 import { installMethods } from "./methods.js";
@@ -32,7 +32,7 @@ function inPlace<Rest extends unknown[]>(
     checkTensor(name, "the target", x);
     const copy = reads === "reads" && isGradEnabled() && [x, ...rest].some((t) => isTensor(t) && t.requiresGrad);
     const old = copy ? clone(x) : x;
-    return assign(name, x, (compute as (x: Tensor, ...rest: Rest) => Tensor)(old, ...rest));
+    return assign(name, x, checkKind(name, x, (compute as (x: Tensor, ...rest: Rest) => Tensor)(old, ...rest)));
   };
 }
 

@@ -235,6 +235,9 @@ export function meshgrid<D extends DType>(
 /** All combinations of the elements of vectors, one a row. */
 export function cartesianProd<D extends DType>(vectors: readonly Tensor<D>[]): Tensor<D> {
   checkTensors("cartesianProd", vectors);
+  for (const v of vectors) {
+    if (v.rank !== 1) throw new ShapeError(`cartesianProd: needs vectors, but one tensor is ${format(v.shape)}`);
+  }
   if (vectors.length === 1) return vectors[0]!;
   return stack(
     meshgrid(vectors).map((g) => reshape(g, [-1])),

@@ -4,7 +4,7 @@ import { checkChoice, checkNumber, checkOptions } from "../core/options.js";
 import { broadcastShapes, format, sameShape } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import { clampBetween, logSigmoid } from "./activation.js";
-import { eq, gt, ne } from "./compare.js";
+import { eq, gt, logicalAnd, logicalNot, ne } from "./compare.js";
 import { checkReduction, type Reduction, reduced } from "./cross_entropy.js";
 import { defineOp, type Op } from "./define.js";
 import { checkTensor, floating, sameDType, unary } from "./kernel.js";
@@ -201,12 +201,12 @@ export function binaryCrossEntropyWithLogits<D extends DType>(
   return reduced(weighted(call, loss, options.weight ?? null) as Tensor<D>, reduction);
 }
 
-/** x log(y), and 0 where x is 0. */
+/** x log(y), and 0 where x is 0; the derivative by x there is log(y) for y above 0, else 0. */
 export function xlogy(x: Tensor, y: Tensor): Tensor {
   checkTensor("xlogy", "x", x);
   checkTensor("xlogy", "y", y);
-  const zero = eq(x, 0);
-  return where(zero, 0, mul(x, log(where(zero, 1, y))));
+  const none = logicalAnd(eq(x, 0), logicalNot(gt(y, 0))); // where the logarithm is no number: 0 log(0)
+  return where(none, 0, mul(x, log(where(none, 1, y))));
 }
 
 /**
@@ -320,7 +320,7 @@ export function softMarginLoss<D extends DType>(
 ): Tensor<D> {
   checkOptions("softMarginLoss", options, ["reduction"]);
   const reduction = checkReduction("softMarginLoss", options.reduction);
-  checkPair("softMarginLoss", input, target, false);
+  checkPair("softMarginLoss", input, target, true);
   return reduced(neg(logSigmoid(mul(target, input))), reduction);
 }
 

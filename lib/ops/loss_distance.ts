@@ -255,6 +255,12 @@ export function multiLabelMarginLoss<D extends DType>(
     );
   }
   const labels = classIndices(call, target).data();
+  labels.forEach((label, at) => {
+    if (label >= -1 && label < classes) return;
+    throw new IndexError(
+      `${call}: target ${label} at position ${at} is not a class: with ${classes} classes they are 0 to ${classes - 1}, and -1 ends a list`,
+    );
+  });
   const listed = empty([batch, classes], "bool");
   const valid = empty([batch, classes], "bool");
   const index = empty([batch, classes], "int32");
@@ -265,11 +271,6 @@ export function multiLabelMarginLoss<D extends DType>(
     for (let i = 0; i < classes; i++) {
       const label = labels[b * classes + i]!;
       if (label === -1) break;
-      if (label < -1 || label >= classes) {
-        throw new IndexError(
-          `${call}: target ${label} at position ${b * classes + i} is not a class: with ${classes} classes they are 0 to ${classes - 1}, and -1 ends a list`,
-        );
-      }
       isListed![b * classes + label] = 1;
       isValid![b * classes + i] = 1;
       at![b * classes + i] = label;

@@ -27,8 +27,8 @@ export function installMethods(functions: Record<string, (t: never, ...rest: nev
 
 declare module "../core/tensor.js" {
   interface Tensor<D extends DType = DType> {
-    add(other: Tensor | number): Tensor<D>;
-    sub(other: Tensor | number): Tensor<D>;
+    add(other: Tensor | number, options?: pointwise.AlphaOptions): Tensor<D>;
+    sub(other: Tensor | number, options?: pointwise.AlphaOptions): Tensor<D>;
     mul(other: Tensor | number): Tensor<D>;
     div(other: Tensor | number): Tensor<D>;
     neg(): Tensor<D>;

@@ -1,6 +1,7 @@
 import type { UnaryCode } from "../backend/abi.js";
 import { type DType, isFloating } from "../core/dtype.js";
 import { ArgumentError, DTypeError } from "../core/errors.js";
+import { checkNoOptions, checkNumber, checkOptions } from "../core/options.js";
 import { describe } from "../core/shape.js";
 import { isTensor, named, Tensor } from "../core/tensor.js";
 import { defineOp, type GradContext, type Op, type Sample, type SampleInput } from "./define.js";
@@ -137,23 +138,38 @@ function mulScalar<D extends DType>(x: Tensor<D>, value: number): Tensor<D> {
   return mulScalarOp([x], { value }) as Tensor<D>;
 }
 
-/** a + b. */
+/** What `add` and `sub` take besides their operands. */
+export interface AlphaOptions {
+  /** A factor of b; default 1. */
+  readonly alpha?: number;
+}
+
+/** @internal alpha * b; b itself without alpha. */
+export function scaled(call: string, b: Operand, options: AlphaOptions): Operand {
+  checkOptions(call, options, ["alpha"]);
+  const alpha = checkNumber(call, "alpha", options.alpha ?? 1);
+  if (alpha === 1) return b;
+  return typeof b === "number" ? b * alpha : mul(b, alpha);
+}
+
 /**
- * a + b, broadcast against each other.
+ * a + b, broadcast against each other; with `{ alpha }` a + alpha b.
  * @throws {ShapeError} if the shapes do not broadcast; {DTypeError} for float32 beside float64
  */
-export function add<D extends DType>(a: Tensor<D>, b: Tensor | number): Tensor<D>;
-export function add(a: Operand, b: Operand): Tensor;
-export function add(a: Operand, b: Operand): Tensor {
+export function add<D extends DType>(a: Tensor<D>, b: Tensor | number, options?: AlphaOptions): Tensor<D>;
+export function add(a: Operand, b: Operand, options?: AlphaOptions): Tensor;
+export function add(a: Operand, b: Operand, options?: AlphaOptions): Tensor {
+  if (options !== undefined) return add(a, scaled("add", b, options));
   if (a instanceof Tensor && typeof b === "number" && fits(a, b)) return addScalarOp([a], { value: b });
   if (b instanceof Tensor && typeof a === "number" && fits(b, a)) return addScalarOp([b], { value: a });
   return addOp(operands("add", a, b), undefined);
 }
 
-/** a - b. */
-export function sub<D extends DType>(a: Tensor<D>, b: Tensor | number): Tensor<D>;
-export function sub(a: Operand, b: Operand): Tensor;
-export function sub(a: Operand, b: Operand): Tensor {
+/** a - b; with `{ alpha }` a - alpha b. */
+export function sub<D extends DType>(a: Tensor<D>, b: Tensor | number, options?: AlphaOptions): Tensor<D>;
+export function sub(a: Operand, b: Operand, options?: AlphaOptions): Tensor;
+export function sub(a: Operand, b: Operand, options?: AlphaOptions): Tensor {
+  if (options !== undefined) return sub(a, scaled("sub", b, options));
   if (a instanceof Tensor && typeof b === "number" && fits(a, b)) return addScalarOp([a], { value: -b });
   return subOp(operands("sub", a, b), undefined);
 }
@@ -161,16 +177,18 @@ export function sub(a: Operand, b: Operand): Tensor {
 /** a * b. */
 export function mul<D extends DType>(a: Tensor<D>, b: Tensor | number): Tensor<D>;
 export function mul(a: Operand, b: Operand): Tensor;
-export function mul(a: Operand, b: Operand): Tensor {
+export function mul(a: Operand, b: Operand, none?: undefined): Tensor {
+  checkNoOptions("mul", none);
   if (a instanceof Tensor && typeof b === "number" && fits(a, b)) return mulScalarOp([a], { value: b });
   if (b instanceof Tensor && typeof a === "number" && fits(b, a)) return mulScalarOp([b], { value: a });
   return mulOp(operands("mul", a, b), undefined);
 }
 
-/** a / b; integers are divided as float32. */
+/** a / b; integers are divided as float32. Rounded quotients: `floorDivide`, or `trunc` of this. */
 export function div<D extends DType>(a: Tensor<D>, b: Tensor | number): Tensor<D>;
 export function div(a: Operand, b: Operand): Tensor;
-export function div(a: Operand, b: Operand): Tensor {
+export function div(a: Operand, b: Operand, none?: undefined): Tensor {
+  checkNoOptions("div", none);
   const [x, y] = operands("div", a, b);
   return isFloating(x.dtype) ? divOp([x, y], undefined) : divOp([cast(x, "float32"), cast(y, "float32")], undefined);
 }
@@ -202,7 +220,8 @@ function defineUnary(name: UnaryCode, given: UnaryDefinition): <D extends DType>
         ? []
         : [{ call: () => call(filled([2], "int32", 1)), message: new RegExp(`${name}: .*float32 or float64`) }],
   });
-  const call = <D extends DType>(x: Tensor<D>): Tensor<D> => {
+  const call = <D extends DType>(x: Tensor<D>, none?: undefined): Tensor<D> => {
+    checkNoOptions(name, none);
     if (!isTensor(x)) throw new ArgumentError(`${name}: x must be a tensor, got ${describe(x)}`);
     if (integers && x.dtype === "int32") return unary(name, x);
     floating(name, "x", x);
@@ -213,6 +232,9 @@ function defineUnary(name: UnaryCode, given: UnaryDefinition): <D extends DType>
 
 type Unary = <D extends DType>(x: Tensor<D>) => Tensor<D>;
 
+/** The derivative of steps: 0, also times an infinite gradient. */
+const flat = (c: GradContext<"x", undefined>): Tensor => filled(c.shape("x"), c.dy.dtype, 0);
+
 /** -x. */
 export const neg: Unary = defineUnary("neg", { reads: [], grad: (c) => neg(c.dy), integers: true });
 /** |x|; the derivative at 0 is 0. */
@@ -222,7 +244,7 @@ export const abs: Unary = defineUnary("abs", {
   integers: true,
 });
 /** -1, 0 or 1; the derivative is 0. */
-export const sign: Unary = defineUnary("sign", { reads: [], grad: (c) => mul(c.dy, 0), integers: true });
+export const sign: Unary = defineUnary("sign", { reads: [], grad: flat, integers: true });
 /** x * x. */
 export const square: Unary = defineUnary("square", {
   reads: ["x"],
@@ -308,10 +330,10 @@ export const erf: Unary = defineUnary("erf", {
   grad: (c) => mul(c.dy, mul(exp(neg(square(c.input("x")))), 2 / Math.sqrt(Math.PI))),
 });
 /** Rounds down; the derivative of all rounding is 0. */
-export const floor: Unary = defineUnary("floor", { reads: [], grad: (c) => mul(c.dy, 0) });
+export const floor: Unary = defineUnary("floor", { reads: [], grad: flat });
 /** Rounds up. */
-export const ceil: Unary = defineUnary("ceil", { reads: [], grad: (c) => mul(c.dy, 0) });
+export const ceil: Unary = defineUnary("ceil", { reads: [], grad: flat });
 /** Rounds to the nearest, halves to even. */
-export const round: Unary = defineUnary("round", { reads: [], grad: (c) => mul(c.dy, 0) });
+export const round: Unary = defineUnary("round", { reads: [], grad: flat });
 /** Rounds towards 0. */
-export const trunc: Unary = defineUnary("trunc", { reads: [], grad: (c) => mul(c.dy, 0) });
+export const trunc: Unary = defineUnary("trunc", { reads: [], grad: flat });

@@ -4,9 +4,9 @@ import { ArgumentError } from "../core/errors.js";
 import { checkNumber, checkOptions } from "../core/options.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import { clampBetween } from "./activation.js";
-import { eq, ge, gt, logicalAnd, lt } from "./compare.js";
+import { eq, ge, gt, logicalAnd, logicalOr, lt } from "./compare.js";
 import { type Derivative, defineOp, type GradContext, type Op, type Sample, type SampleInput } from "./define.js";
-import { binary, checkTensor, filled, sameDType, unary } from "./kernel.js";
+import { binary, checkTensor, filled, floating, sameDType, unary } from "./kernel.js";
 import { installMethods } from "./methods.js";
 import {
   abs,
@@ -21,6 +21,7 @@ import {
   type Operand,
   operands,
   round,
+  sign,
   sqrt,
   square,
   sub,
@@ -252,7 +253,11 @@ export function floorDivide(a: Operand, b: Operand): Tensor {
   const [x, y] = operands("floorDivide", a, b).map((t) => t.detach()) as [Tensor, Tensor];
   const whole = binary("sub", x, binary("remainder", x, y, 0, 0, "floorDivide"));
   const quotient = binary("div", whole, y);
-  return isFloating(x.dtype) ? where(eq(y, 0), div(x, y), round(quotient)) : quotient;
+  if (!isFloating(x.dtype)) return quotient;
+  // By an infinity whole is infinite or NaN: the quotient is 0, and -1 for opposite signs.
+  const opposite = cast(lt(mul(sign(x), sign(y)), 0), x.dtype);
+  const exact = where(eq(abs(y), Infinity), sub(div(x, y), opposite), div(x, y));
+  return where(logicalOr(eq(y, 0), eq(abs(y), Infinity)), exact, round(quotient));
 }
 
 /**
@@ -323,6 +328,8 @@ export function logaddexp<D extends DType>(a: Tensor<D>, b: Tensor<D>): Tensor<D
 
 /** 2 to the power of x. */
 export function exp2<D extends DType>(x: Tensor<D>): Tensor<D> {
+  checkTensor("exp2", "x", x);
+  floating("exp2", "x", x);
   return pow(2, x) as Tensor<D>;
 }
 
@@ -333,6 +340,8 @@ export function frac<D extends DType>(x: Tensor<D>): Tensor<D> {
 
 /** log(x / (1 - x)); with `eps` x is first brought into [eps, 1 - eps]. */
 export function logit<D extends DType>(x: Tensor<D>, options: { eps?: number } = {}): Tensor<D> {
+  checkTensor("logit", "x", x);
+  floating("logit", "x", x);
   checkOptions("logit", options, ["eps"]);
   if (options.eps === undefined) return log(div(x, sub(1, x) as Tensor<D>));
   const eps = checkNumber("logit", "eps", options.eps, 0, 0.5);

@@ -182,15 +182,36 @@ interface Labelled {
   readonly labels: readonly string[];
 }
 
-/** The sum of products that a formula such as "bij,bjk->bik" describes: one letter per dimension, those not in the result are summed. */
+/** The label of the dimension that is `fromEnd` before the last of those that "..." stands for: no letter. */
+const dotsLabel = (fromEnd: number): string => String.fromCharCode(0x2460 + fromEnd);
+
+/** The labels of a tensor's dimensions; "..." becomes as many as the letters leave over. */
+function labelsOf(call: string, part: string, i: number, t: Tensor): string[] {
+  const [before, after] = part.split("...") as [string, string?];
+  const named = before.length + (after?.length ?? 0);
+  if (after === undefined ? named !== t.rank : named > t.rank) {
+    throw new ShapeError(`${call}: "${part}" names ${named} dimensions, but tensor ${i} is ${format(t.shape)}`);
+  }
+  if (after === undefined) return [...before];
+  const dots = Array.from({ length: t.rank - named }, (_, d) => dotsLabel(t.rank - named - 1 - d));
+  return [...before, ...dots, ...after];
+}
+
+/**
+ * The sum of products that a formula such as "bij,bjk->bik" describes: one letter per dimension, those not in the result
+ * are summed. "..." stands for all other dimensions, which broadcast: "...ij,jk->...ik".
+ */
 export function einsum<D extends DType>(formula: string, ...tensors: readonly Tensor<D>[]): Tensor<D> {
   const call = "einsum";
   if (typeof formula !== "string")
     throw new ArgumentError(`${call}: the formula must be a string, got ${describe(formula)}`);
   const [left, right, ...more] = formula.replaceAll(" ", "").split("->");
   const parts = left!.split(",");
-  if (more.length > 0 || !/^[A-Za-z,]*$/.test(left!) || !/^[A-Za-z]*$/.test(right ?? "")) {
-    throw new ArgumentError(`${call}: the formula must be letters such as "ij,jk->ik", got ${describe(formula)}`);
+  const isPart = (part: string): boolean => /^[A-Za-z]*(\.\.\.)?[A-Za-z]*$/.test(part);
+  if (more.length > 0 || !parts.every(isPart) || !isPart(right ?? "")) {
+    throw new ArgumentError(
+      `${call}: the formula must be letters and "..." such as "ij,jk->ik", got ${describe(formula)}`,
+    );
   }
   if (parts.length !== tensors.length) {
     throw new ArgumentError(
@@ -198,17 +219,20 @@ export function einsum<D extends DType>(formula: string, ...tensors: readonly Te
     );
   }
   const sizes = new Map<string, number>();
+  const labelled: string[] = [];
   const operands = tensors.map((t, i): Labelled => {
     checkTensor(call, `tensor ${i}`, t);
     floating(call, `tensor ${i}`, t);
     if (i > 0) sameDType(call, "tensor 0", tensors[0]!, `tensor ${i}`, t);
-    const labels = [...parts[i]!];
-    if (labels.length !== t.rank) {
-      throw new ShapeError(
-        `${call}: "${parts[i]}" names ${labels.length} dimensions, but tensor ${i} is ${format(t.shape)}`,
-      );
-    }
+    const labels = labelsOf(call, parts[i]!, i, t);
+    labelled.push(...labels);
     labels.forEach((label, d) => {
+      const own = t.shape[labels.indexOf(label)];
+      if (own !== t.shape[d]) {
+        throw new ShapeError(
+          `${call}: "${label}" is twice in "${parts[i]}", but these dimensions of tensor ${i} ${format(t.shape)} have ${own} and ${t.shape[d]} elements`,
+        );
+      }
       const known = sizes.get(label) ?? t.shape[d]!;
       if (known !== t.shape[d] && known !== 1 && t.shape[d] !== 1) {
         throw new ShapeError(
@@ -219,9 +243,10 @@ export function einsum<D extends DType>(formula: string, ...tensors: readonly Te
     });
     return ownDiagonals({ t, labels });
   });
-  const all = parts.join("");
-  const counts = [...new Set(all)].filter((l) => all.split(l).length === 2).sort();
-  const result = right === undefined ? counts : [...right];
+  const dots = [...sizes.keys()].filter((l) => l >= dotsLabel(0)).sort((p, q) => (p < q ? 1 : -1));
+  const once = [...sizes.keys()].filter((l) => l < dotsLabel(0) && labelled.filter((k) => k === l).length === 1).sort();
+  const result =
+    right === undefined ? [...dots, ...once] : right.split("...").flatMap((p, i) => [...(i > 0 ? dots : []), ...p]);
   for (const label of result) {
     if (!sizes.has(label) || result.indexOf(label) !== result.lastIndexOf(label)) {
       throw new ArgumentError(

@@ -40,7 +40,8 @@ const flipOp: Op<"x", { dims: readonly number[] }> = defineOp<"x", { dims: reado
 /** The order of the named dimensions reversed; a copy. */
 export function flip<D extends DType>(x: Tensor<D>, dims: number | readonly number[]): Tensor<D> {
   checkTensor("flip", "x", x);
-  return flipOp([x], { dims: x.rank === 0 ? [] : normalizeDims("flip", dims, x.rank) }) as Tensor<D>;
+  checkNumbers("flip", "dims", dims);
+  return flipOp([x], { dims: normalizeDims("flip", dims, x.rank) }) as Tensor<D>;
 }
 
 function checkNumbers(call: string, argument: string, value: unknown): void {

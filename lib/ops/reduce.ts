@@ -12,7 +12,7 @@ import { cast, expand, installSumTo, reshape } from "./view.js";
 
 /** Over which dimensions, and whether they stay with size 1. */
 export interface ReduceOptions {
-  /** One or several, negative ones counted from the end; all if left out. */
+  /** One or several, negative ones counted from the end; all if left out or []. */
   readonly dim?: number | readonly number[];
   /** Default false. */
   readonly keepdim?: boolean;
@@ -81,6 +81,11 @@ export function reduceTo(op: ReduceCode, x: Tensor, sizes: readonly [number, num
   return y;
 }
 
+/** @internal Which dimensions are reduced: an empty list means all, as in PyTorch. */
+export function dimsToReduce(call: string, dim: ReduceOptions["dim"], rank: number): number[] {
+  return normalizeDims(call, Array.isArray(dim) && dim.length === 0 ? undefined : dim, rank);
+}
+
 /** @internal Reads the dims and keepdim of a reduction's options (or a dim given directly). */
 export function reduceOptions(
   call: string,
@@ -91,7 +96,7 @@ export function reduceOptions(
   const given: ReduceOptions =
     typeof options === "number" || Array.isArray(options) ? { dim: options as number } : (options as ReduceOptions);
   checkOptions(call, given, ["dim", "keepdim"]);
-  return { dims: x.rank === 0 ? [] : normalizeDims(call, given.dim, x.rank), keepdim: given.keepdim ?? false };
+  return { dims: dimsToReduce(call, given.dim, x.rank), keepdim: given.keepdim ?? false };
 }
 
 /** The sum over all elements, or over `dim`. Integers and booleans sum as int32. */

@@ -1,6 +1,6 @@
 import { type DType, isFloating } from "../core/dtype.js";
 import { checkNumber, checkOptions } from "../core/options.js";
-import { normalizeDims, numel } from "../core/shape.js";
+import { numel } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import { eq, isnan, ne } from "./compare.js";
 import { defineOp, type Op } from "./define.js";
@@ -8,7 +8,7 @@ import { cat, stack } from "./join.js";
 import { checkTensor, filled, floating } from "./kernel.js";
 import { installMethods } from "./methods.js";
 import { div, mul, square, sub } from "./pointwise.js";
-import { mean, type ReduceOptions, reduceDims, reducedShape, reduceOptions, sum } from "./reduce.js";
+import { dimsToReduce, mean, type ReduceOptions, reduceDims, reducedShape, reduceOptions, sum } from "./reduce.js";
 import { rootOrZero } from "./vector_norm.js";
 import { cast, narrow, reshape, squeeze } from "./view.js";
 import { where } from "./where.js";
@@ -97,8 +97,9 @@ function moments(
   const options: VarianceOptions =
     typeof given === "number" || Array.isArray(given) ? { dim: given as number } : ((given as VarianceOptions) ?? {});
   checkOptions(call, options, ["dim", "keepdim", "correction", "unbiased"]);
-  const correction = checkNumber(call, "correction", options.correction ?? (options.unbiased === false ? 0 : 1), 0);
-  const dims = x.rank === 0 ? [] : normalizeDims(call, options.dim, x.rank);
+  const unbiased = options.unbiased === false ? 0 : 1;
+  const correction = checkNumber(call, "correction", options.correction ?? unbiased, 0, Number.MAX_VALUE);
+  const dims = dimsToReduce(call, options.dim, x.rank);
   const shape = reducedShape(x.shape, dims, options.keepdim ?? false);
   const average = x.rank === 0 ? x : mean(x, { dim: dims, keepdim: true });
   const count = numel(dims.map((d) => x.shape[d]!));

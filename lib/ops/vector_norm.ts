@@ -1,17 +1,16 @@
 import { unrecorded } from "../autograd/mode.js";
 import type { DType } from "../core/dtype.js";
 import { checkChoice, checkNumber, checkOptions } from "../core/options.js";
-import { normalizeDims } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import { clampBetween } from "./activation.js";
 import { eq, ne } from "./compare.js";
 import { amax, amin } from "./extremes.js";
 import { checkTensor, floating } from "./kernel.js";
 import { installMethods } from "./methods.js";
-import { abs, add, div, exp, log, sqrt, square, sub } from "./pointwise.js";
+import { abs, add, div, exp, log, mul, sqrt, square, sub } from "./pointwise.js";
 import { pow } from "./power.js";
-import { type ReduceOptions, reduceOptions, sum } from "./reduce.js";
-import { cast, reshape, squeeze } from "./view.js";
+import { dimsToReduce, type ReduceOptions, reduceOptions, sum } from "./reduce.js";
+import { reshape, squeeze } from "./view.js";
 import { where } from "./where.js";
 
 /** Norms of vectors, and the logarithm of a sum of exponentials. */
@@ -41,13 +40,13 @@ export function norm<D extends DType>(x: Tensor<D>, options: NormOptions | numbe
   if (typeof given.p === "string") checkChoice("norm", "p", given.p, ["fro"]);
   const p = typeof given.p === "string" ? 2 : (given.p ?? 2);
   checkNumber("norm", "p", p);
-  const dims = x.rank === 0 ? [] : normalizeDims("norm", given.dim, x.rank);
+  const dims = dimsToReduce("norm", given.dim, x.rank);
   const keepdim = given.keepdim ?? false;
   const total = (t: Tensor): Tensor => (x.rank === 0 ? reshape(t, []) : sum(t, { dim: dims, keepdim }));
   const y = ((): Tensor => {
     if (p === 2) return rootOrZero(total(square(x)));
     if (p === 1) return total(abs(x));
-    if (p === 0) return total(cast(ne(x, 0), x.dtype));
+    if (p === 0) return total(where(ne(x, 0), 1, mul(x, 0))); // part of the graph, with derivative 0
     if (p === Infinity) return amax(abs(x) as Tensor, { dim: dims, keepdim });
     if (p === -Infinity) return amin(abs(x) as Tensor, { dim: dims, keepdim });
     // Zeros take no part in the derivative: |x|^(p - 1) may be infinite there.

@@ -77,9 +77,9 @@ export function view<D extends DType>(x: Tensor<D>, shape: Shape): Tensor<D> {
 /** Joins dimensions `start` to `end` (both included) into one. */
 export function flatten<D extends DType>(x: Tensor<D>, start = 0, end = -1): Tensor<D> {
   checkView("flatten", x, "x", []);
-  if (x.rank === 0) return reshape(x, [1]);
   const from = normalizeDim("flatten", start, x.rank);
   const to = normalizeDim("flatten", end, x.rank);
+  if (x.rank === 0) return reshape(x, [1]);
   if (from > to) throw new ArgumentError(`flatten: start ${start} lies behind end ${end} for ${format(x.shape)}`);
   return reshape(x, [...x.shape.slice(0, from), numel(x.shape.slice(from, to + 1)), ...x.shape.slice(to + 1)]);
 }
@@ -246,7 +246,8 @@ const sliceScatterOp: Op<"dy", SliceOptions & { into: Shape }> = defineOp<"dy", 
 export function narrow<D extends DType>(x: Tensor<D>, dim: number, start: number, length: number): Tensor<D> {
   checkView("narrow", x, "x", []);
   const d = normalizeDim("narrow", dim, x.rank);
-  const size = x.shape[d]!;
+  const size = x.shape[d];
+  if (size === undefined) throw new IndexError("narrow: a scalar has no dimensions to cut");
   checkInteger("narrow", "start", start, -size, size);
   const from = start < 0 ? start + size : start;
   checkInteger("narrow", "length", length, 0);
@@ -268,7 +269,8 @@ export function slice<D extends DType>(
 ): Tensor<D> {
   checkView("slice", x, "x", []);
   const d = normalizeDim("slice", dim, x.rank);
-  const size = x.shape[d]!;
+  const size = x.shape[d];
+  if (size === undefined) throw new IndexError("slice: a scalar has no dimensions to cut");
   checkInteger("slice", "step", step, 1);
   const clip = (given: number | null | undefined, otherwise: number): number => {
     if (given === null || given === undefined) return otherwise;

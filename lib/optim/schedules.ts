@@ -137,7 +137,8 @@ export class LinearLR extends LRScheduler {
     if (lastEpoch === 0) return lrs.map((lr) => lr * startFactor);
     if (lastEpoch > totalIters) return lrs;
     const rise = endFactor - startFactor;
-    return lrs.map((lr) => lr * (1 + rise / (totalIters * startFactor + (lastEpoch - 1) * rise)));
+    // At endFactor 0 rounding can leave less than nothing, which no optimiser takes.
+    return lrs.map((lr) => lr * Math.max(0, 1 + rise / (totalIters * startFactor + (lastEpoch - 1) * rise)));
   }
 
   protected override closedForm(): number[] {
