@@ -94,6 +94,8 @@ describe.runIf(nativeBuilt && process.platform === "linux")("without memory or t
       const a = x.randn([256, 256]);
       const first = a.matmul(a).data();
       for (let i = 0; i < 20; i++) if (a.matmul(a).data()[7] !== first[7]) throw new Error("differs");
+      const off = await x.runAsync(() => a.matmul(a));
+      if (off.data()[7] !== first[7]) throw new Error("differs off the event loop");
       x.setNumThreads(1);
       console.log(a.matmul(a).data().every((v, i) => v === first[i]));`;
     const { stdout, stderr, status } = limited("ulimit -u 14", body, { env: { XCORR_NUM_THREADS: "64" }, uid: 54321 });

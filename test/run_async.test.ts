@@ -8,6 +8,7 @@ import {
   full,
   IndexError,
   manualSeed,
+  memoryStats,
   nn,
   noGrad,
   optim,
@@ -149,6 +150,28 @@ describe.runIf(nativeBuilt)("sections in flight", () => {
       expect(slices()).toBe(before);
     },
   );
+
+  it("a section without calls of its own ends after those before", async () => {
+    const order: string[] = [];
+    const a = randn([400, 400]);
+    const product = runAsync(() => a.matmul(a));
+    const calls = [product.then(() => order.push("product")), runAsync(() => a).then(() => order.push("nothing"))];
+    await Promise.all(calls);
+    expect(order).toEqual(["product", "nothing"]);
+  });
+
+  it("what a section gives back asks for no collection while it computes", async () => {
+    const model = new nn.Sequential(
+      new nn.Conv2d(8, 8, 3, { padding: 1 }),
+      new nn.ReLU(),
+      new nn.Conv2d(8, 8, 1),
+    ).eval();
+    const x = randn([16, 8, 64, 64]); // 2 MB, as every result
+    await model.forwardAsync(x);
+    const before = memoryStats().collections;
+    for (let i = 0; i < 20; i++) (await model.forwardAsync(x)).dispose();
+    expect(memoryStats().collections - before).toBeLessThan(2);
+  });
 
   it("aborts a call that waits, not the ones around it", async () => {
     const controller = new AbortController();

@@ -13,8 +13,9 @@ export interface Addon {
   attach(calls: Float64Array): void;
   run(): number;
   keeps(): number;
-  runProgram(program: Float64Array): Promise<ProgramResult>;
+  runProgram(program: Float64Array, ticket: number): Promise<ProgramResult>;
   runProgramSync(program: Float64Array): ProgramResult;
+  takeBack(ticket: number): boolean;
   registerBlock(id: number, bytes: Uint8Array): void;
   unregisterBlock(id: number): void;
   misalignment(bytes: Uint8Array): number;
@@ -34,7 +35,7 @@ export interface Addon {
   setTrace(on: boolean): void;
 }
 
-/** 0 and -1, or the first status that is not ok and the position of its record. */
+/** 0 and -1, or the first status that is not ok and the position of its record; -1 for what was taken back. */
 export interface ProgramResult {
   readonly status: number;
   readonly record: number;

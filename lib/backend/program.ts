@@ -7,6 +7,10 @@ import type { NativeBackend } from "./native.js";
 import { operandWritten } from "./operands.js";
 import { type Backend, noWorkingSpace } from "./run.js";
 
+/** In the place of a program's status: it has not run. */
+const takenBack = -1;
+let nextTicket = 0;
+
 /**
  * Kernel calls recorded instead of run, to be run later off the event loop, in order, by one native call.
  *
@@ -52,18 +56,28 @@ export class Program implements Backend {
     block.pins++;
   }
 
-  /** Runs the recorded calls on a thread of their own; rejects with the first that fails. */
-  async execute(): Promise<void> {
+  /**
+   * Runs the recorded calls on a thread of their own, after the programs before; rejects with the first that fails, or
+   * with the signal's reason if it comes before the first has begun.
+   */
+  async execute(signal?: AbortSignal): Promise<void> {
+    const { addon } = this.#native;
+    const ticket = nextTicket++;
+    const takeBack = (): void => void addon.takeBack(ticket);
     try {
-      if (this.#kernels.length === 0) return;
-      const { status: result, record } = await this.#native.addon.runProgram(Float64Array.from(this.#numbers));
+      signal?.throwIfAborted();
+      const done = addon.runProgram(Float64Array.from(this.#numbers), ticket);
+      signal?.addEventListener("abort", takeBack, { once: true });
+      const { status: result, record } = await done;
       if (result === status.ok) return;
+      if (result === takenBack) throw signal?.reason;
       const kernel = this.#kernels[record]!;
       if (result === status.outOfMemory) throw noWorkingSpace(kernel);
       throw new IndexError(
         `${kernel} (call ${record} of ${this.#kernels.length} that ran off the event loop): the index or class at position ${result - 1} is out of range`,
       );
     } finally {
+      signal?.removeEventListener("abort", takeBack);
       this.discard();
     }
   }

@@ -175,6 +175,8 @@ const counts = new Map<number, number>();
 let hooks: MemoryHooks | undefined;
 let nextId = 0;
 let live = 0;
+/** Bytes of live blocks that were given back, while programs in flight still use them. */
+let parked = 0;
 let pooled = 0;
 let peak = 0;
 let tensors = 0;
@@ -315,17 +317,20 @@ export function release(block: Block, owner: object): void {
 }
 
 function put(block: Block): void {
+  // No garbage any more, even while a program still uses it.
+  if (block.takenAt === collections) {
+    handedSinceCollection -= block.capacity;
+    if (block.capacity <= slabbedBytes) slabbedSinceCollection -= block.capacity;
+    block.takenAt = -1;
+  }
   if (block.pins > 0) {
     block.waiting = true;
+    parked += block.capacity;
     return;
   }
   block.live = false;
   block.watched = false;
   live -= block.capacity;
-  if (block.takenAt === collections) {
-    handedSinceCollection -= block.capacity;
-    if (block.capacity <= slabbedBytes) slabbedSinceCollection -= block.capacity;
-  }
   tensors--;
   if (block.foreign) {
     hooks?.unregister(block.id);
@@ -347,6 +352,7 @@ function wait(block: Block): void {
 export function unpin(block: Block): void {
   if (--block.pins > 0 || !block.waiting) return;
   block.waiting = false;
+  parked -= block.capacity;
   put(block);
 }
 
@@ -429,7 +435,7 @@ function makeRoom(capacity: number): void {
 }
 
 function collect(all: boolean): void {
-  const before = live;
+  const before = live - parked;
   const handed = handedSinceCollection;
   if (hooks !== undefined) introduce(hooks.watch);
   hooks?.collect?.(all);
@@ -437,14 +443,14 @@ function collect(all: boolean): void {
   sweep();
   // Tensors that survived two young collections are old: when a young one finds little although much was handed out,
   // collect everything, but not again before the live bytes have doubled.
-  if (!all && before - live < handed / 4 && live > 2 * liveAfterFullCollection) {
+  if (!all && before - (live - parked) < handed / 4 && live - parked > 2 * liveAfterFullCollection) {
     hooks?.collect?.(true);
     collections++;
     sweep();
     all = true;
   }
   if (all) {
-    liveAfterFullCollection = Math.max(live, handedBudget);
+    liveAfterFullCollection = Math.max(live - parked, handedBudget);
     handedSinceFullCollection = 0;
   }
   liveAfterCollection = live;

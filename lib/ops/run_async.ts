@@ -19,8 +19,6 @@ export interface RunAsyncOptions {
 
 let queueLimit = 256;
 let waiting = 0;
-/** Resolves when the last section queued so far is done. */
-let last: Promise<void> = Promise.resolve();
 
 /** How many sections may wait at once (default 256); one more is refused with BackendError. */
 export function setAsyncQueueLimit(limit: number): void {
@@ -64,35 +62,28 @@ export async function runAsync<T>(section: () => T, options: RunAsyncOptions = {
     throw new BackendError("runAsync: is already inside another runAsync; call the function directly");
   if (!(active instanceof NativeBackend)) return refusePromise(section());
   const program = new Program(active);
-  let result: T;
   // Recording is this thread's own work beside a section that computes: who waits for the event loop waits for it.
   active.addon.standAside(true);
+  let result: T;
+  let done: Promise<void>;
   try {
-    result = refusePromise(withBackend(program, section));
+    try {
+      result = refusePromise(withBackend(program, section));
+    } catch (error) {
+      program.discard();
+      throw error;
+    }
+    waiting++;
+    done = program.execute(signal);
     collectAtRest(false);
-  } catch (error) {
-    program.discard();
-    throw error;
   } finally {
     active.addon.standAside(false);
   }
-  waiting++;
-  const before = last;
-  let done: () => void = () => {};
-  last = new Promise((resolve) => {
-    done = resolve;
-  });
   try {
-    await before;
-    if (signal?.aborted) {
-      program.discard();
-      throw signal.reason;
-    }
-    await program.execute();
+    await done;
     return result;
   } finally {
     waiting--;
-    done();
   }
 }
 

@@ -21,6 +21,7 @@ constexpr Export kExports[] = {
     {"keeps", keeps},
     {"runProgram", run_program},
     {"runProgramSync", run_program_sync},
+    {"takeBack", take_back},
     {"watch", watch},
     {"unwatch", unwatch},
     {"sweep", sweep},
@@ -39,8 +40,7 @@ constexpr Export kExports[] = {
     {"fmaPeak", fma_peak},
 };
 
-// Runs when the environment ends (worker.terminate() included). Node waits for programs in flight before: their work is
-// a request of the environment's event loop.
+// Runs when the environment ends (worker.terminate() included), after end_runner().
 void close_environment(napi_env env, void* data, void*) {
   Environment* environment = static_cast<Environment*>(data);
   if (environment->aside) end_aside();

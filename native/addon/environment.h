@@ -4,9 +4,11 @@
 
 #include <node_api.h>
 
+#include <memory>
 #include <vector>
 
 #include "../runtime/call.h"
+#include "../runtime/runner.h"
 
 namespace xcorr {
 
@@ -39,8 +41,11 @@ struct Environment {
   std::vector<int32_t> watched_ids;  // those in use, in any order
   napi_ref canary = nullptr;         // to an object that the next collection of any kind takes
 
+  std::unique_ptr<Runner> runner;  // of programs, with the first
+  napi_threadsafe_function settler = nullptr;
   int programs = 0;    // in flight
   int64_t slices = 0;  // what to restore when none is
+  int state = -1;      // of the environment's thread (answering.h), with the first program
   bool aside = false;  // a compute thread stands aside for JavaScript
 };
 
@@ -59,6 +64,7 @@ napi_value run_call(napi_env, napi_callback_info);  // run.cpp
 napi_value keeps(napi_env, napi_callback_info);
 napi_value run_program(napi_env, napi_callback_info);  // program.cpp
 napi_value run_program_sync(napi_env, napi_callback_info);
+napi_value take_back(napi_env, napi_callback_info);
 
 napi_value watch(napi_env, napi_callback_info);  // watch.cpp
 napi_value unwatch(napi_env, napi_callback_info);

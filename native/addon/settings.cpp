@@ -3,6 +3,7 @@
 
 #include "../runtime/cpu.h"
 #include "../runtime/dispatch.h"
+#include "../runtime/slice.h"
 #include "../runtime/threads.h"
 #include "values.h"
 
@@ -87,15 +88,23 @@ napi_value set_threads(napi_env env, napi_callback_info info) {
 
 napi_value available_threads(napi_env env, napi_callback_info) { return number(env, available_parallelism()); }
 
-// standAside(on): whether one compute thread of the process makes room for this environment's thread
+// standAside(on): whether one compute thread of the process makes room for this environment's thread, which has work
+// for longer than a short slice: with those it would be sent off its processor by whatever else wakes there.
 napi_value stand_aside(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
-  bool& aside = arguments.environment->aside;
+  Environment* environment = arguments.environment;
+  bool& aside = environment->aside;
   bool on;
   if (napi_get_value_bool(env, arguments.value[0], &on) != napi_ok)
     return throw_type_error(env, "standAside takes a boolean");
   if (on && !aside) begin_aside();
   if (!on && aside) end_aside();
+  if (on != aside && environment->programs > 0) {
+    if (on)
+      restore_slices(environment->slices);
+    else
+      shorten_slices();
+  }
   aside = on;
   return nullptr;
 }

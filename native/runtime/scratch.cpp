@@ -1,10 +1,7 @@
 #include "scratch.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-
-#include <new>
 
 namespace xcorr {
 namespace {
@@ -61,22 +58,13 @@ struct Arena {
   }
 };
 
-struct Arenas {
-  Arena slot[kScratchSlots];
-  Arenas* next = nullptr;
-};
-
-thread_local Arenas own;
-thread_local Arenas* lent = nullptr;
-
-Arenas* waiting = nullptr;  // lent to nobody now; guarded by the mutex, never freed
-pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+thread_local Arena own[kScratchSlots];
 
 }  // namespace
 
 void* scratch(int slot, int64_t bytes) {
   if (slot < 0 || slot >= kScratchSlots || bytes < 0 || bytes > (int64_t(1) << 46)) return nullptr;
-  Arena& arena = (lent ? *lent : own).slot[slot];
+  Arena& arena = own[slot];
   const int64_t wanted = bytes > 0 ? bytes : 1;
 #if defined(__SANITIZE_ADDRESS__)
   const bool fits = arena.bytes == wanted;
@@ -88,23 +76,6 @@ void* scratch(int slot, int64_t bytes) {
     if (!arena.allocate(wanted)) return nullptr;
   }
   return arena.memory;
-}
-
-LentScratch::LentScratch() {
-  pthread_mutex_lock(&mutex);
-  lent = waiting;
-  if (lent) waiting = lent->next;
-  pthread_mutex_unlock(&mutex);
-  if (!lent) lent = new (std::nothrow) Arenas;  // without: the thread's own
-}
-
-LentScratch::~LentScratch() {
-  if (!lent) return;
-  pthread_mutex_lock(&mutex);
-  lent->next = waiting;
-  waiting = lent;
-  pthread_mutex_unlock(&mutex);
-  lent = nullptr;
 }
 
 }  // namespace xcorr

@@ -10,7 +10,9 @@
 
 #include <atomic>
 
+#include "answering.h"
 #include "cpu.h"
+#include "processor.h"
 
 // glibc 2.34 moved pthread_create into libc under a new version; the old name keeps the addon loadable from 2.28 on.
 #if defined(XCORR_GLIBC_FLOOR) && defined(__GLIBC__)
@@ -31,6 +33,12 @@ namespace {
 // (50 us under a hypervisor), which is also longer than the serial stretches of a training step. A worker that looks
 // for work yields to whoever else wants its processor; a caller does not, as its helpers are about to leave.
 constexpr int64_t kSpinNanoseconds = 200000;
+
+// While others want the processors too, the one waited for may be off its own for milliseconds, and who yields is as
+// well: then threads look for a moment only, without yielding, and sleep, which keeps their claim to the processor.
+// Known from a look that was interrupted for so long.
+constexpr int64_t kSpinCrowded = 20000, kInterrupted = 2000000, kCrowded = 250000000;
+std::atomic<int64_t> crowded_until{0};
 
 // One word decides who takes part: the number of the job (so that a worker takes part once), whether it is open, and
 // how many workers are inside. A worker enters by a compare-and-swap on an open gate, hence after publication of the
@@ -59,6 +67,9 @@ std::atomic<int> wanted{0};     // threads per job; 0: not asked yet
 std::atomic<int> started{0};    // workers that live
 std::atomic<int> sleepers{0};   // workers that need waking
 std::atomic<int> alone{0};      // threads that compute meanwhile without the pool
+std::atomic<int> alone_on{-1};  // the processor of the last of them when it began
+std::atomic<int> vacated{-1};   // the processor that a worker which stands aside has left
+std::atomic<int> caller_on{-1};
 std::atomic<bool> caller_sleeps{false};
 std::atomic<bool> failed{false}, failure_to_report{false};
 bool alive[kMostThreads];  // by worker number; guarded by the mutex
@@ -85,14 +96,19 @@ bool spin_until(Condition condition, bool yields) {
   if (condition()) return true;
   static const int cpus = available_parallelism();
   if (wanted.load(std::memory_order_relaxed) > cpus) return false;
-  const int64_t end = nanoseconds() + kSpinNanoseconds;
+  int64_t now = nanoseconds();
+  const bool crowded = now < crowded_until.load(std::memory_order_relaxed);
+  const int64_t end = now + (crowded ? kSpinCrowded : kSpinNanoseconds);
   do {
     for (int i = 0; i < 16; i++) {
       pause_briefly();
       if (condition()) return true;
     }
-    if (yields) sched_yield();
-  } while (nanoseconds() < end);
+    if (yields && !crowded) sched_yield();
+    const int64_t before = now;
+    now = nanoseconds();
+    if (now - before > kInterrupted) crowded_until.store(now + kCrowded, std::memory_order_relaxed);
+  } while (now < end);
   return false;
 }
 
@@ -113,7 +129,14 @@ int64_t take(std::atomic<uint64_t>& range, bool own) {
 template <class Stop>
 void work(int own, Stop stop) {
   inside = true;
+  bool moved = false;
   for (int tried = 0; tried < job.shares && !stop();) {
+    if (!moved && alone.load(std::memory_order_relaxed) > 0) {
+      const int taken = alone_on.load(std::memory_order_relaxed);
+      if ((moved = taken >= 0 && current_processor() == taken))
+        leave_processor(taken, vacated.load(std::memory_order_relaxed));
+    }
+    make_way(false);
     const int64_t unit = take(share[(own + tried) % job.shares].range, tried == 0);
     if (unit < 0) {
       tried++;
@@ -164,6 +187,7 @@ void* worker(void* argument) {
     const bool open =
         !displaced(number) && spin_until([&] { return is_new(gate.load(std::memory_order_relaxed), last_job); }, true);
     if (!open) {
+      if (displaced(number)) vacated.store(current_processor(), std::memory_order_relaxed);
       pthread_mutex_lock(&mutex);
       sleepers.fetch_add(1, std::memory_order_seq_cst);
       // Once, not until there is work: who was woken too late for a short job must not miss the next one as well.
@@ -177,6 +201,7 @@ void* worker(void* argument) {
         return nullptr;
       }
       pthread_mutex_unlock(&mutex);
+      leave_processor(caller_on.load(std::memory_order_relaxed), -1);
     }
     if (!dismissed(number) && enter(&last_job)) {
       work(number + 1, [number] { return displaced(number); });
@@ -202,32 +227,21 @@ void forget_threads_in_child() {
 void start_workers(int count) {
   static const bool registered = pthread_atfork(nullptr, nullptr, forget_threads_in_child) == 0;
   (void)registered;
-  pthread_attr_t attributes;
-  if (pthread_attr_init(&attributes) != 0) return;
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  sigset_t all, old;  // signals are for the threads of the host
-  sigfillset(&all);
-  sigprocmask(SIG_BLOCK, &all, &old);
   pthread_mutex_lock(&mutex);
   for (int number = 0; number < count; number++) {
     if (alive[number]) continue;
-    pthread_t thread;
-    if (pthread_create(&thread, &attributes, worker, (void*)(intptr_t)number) != 0) {
-      failed = failure_to_report = true;
-      break;
-    }
+    if (!start_thread(worker, (void*)(intptr_t)number)) break;
     alive[number] = true;
     started.fetch_add(1);
   }
   pthread_mutex_unlock(&mutex);
-  sigprocmask(SIG_SETMASK, &old, nullptr);
-  pthread_attr_destroy(&attributes);
 }
 
 void open_gate(int64_t tasks, int workers) {
   const uint32_t number = gate.load(std::memory_order_relaxed) / kJob + 1;
   gate.store(number * kJob | kOpen, std::memory_order_seq_cst);
   if (sleepers.load(std::memory_order_seq_cst) == 0) return;
+  caller_on.store(current_processor(), std::memory_order_relaxed);
   pthread_mutex_lock(&mutex);
   const int64_t aside = alone.load(std::memory_order_relaxed), most = workers - aside;
   const int64_t woken = tasks - 1 < most ? tasks - 1 : most;
@@ -278,7 +292,11 @@ void parallel(int64_t tasks, void (*task)(void* state, int64_t index), void* sta
   busy.store(false, std::memory_order_release);
 }
 
-void begin_aside() { alone.fetch_add(1, std::memory_order_relaxed); }
+void begin_aside() {
+  alone_on.store(current_processor(), std::memory_order_relaxed);
+  alone.fetch_add(1, std::memory_order_relaxed);
+}
+
 void end_aside() { alone.fetch_sub(1, std::memory_order_relaxed); }
 
 int thread_count() {
@@ -297,6 +315,21 @@ void set_thread_count(int threads) {
   failed = false;                       // try again: what was missing may be there now
   pthread_cond_broadcast(&job_opened);  // those that are too many leave
   pthread_mutex_unlock(&mutex);
+}
+
+bool start_thread(void* (*run)(void*), void* argument) {
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes) != 0) return false;
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  sigset_t all, old;
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, &old);
+  pthread_t thread;
+  const bool started = pthread_create(&thread, &attributes, run, argument) == 0;
+  sigprocmask(SIG_SETMASK, &old, nullptr);
+  pthread_attr_destroy(&attributes);
+  if (!started && !failed.exchange(true)) failure_to_report = true;
+  return started;
 }
 
 bool take_thread_failure() {

@@ -11,7 +11,8 @@ namespace xcorr {
 void parallel(int64_t tasks, void (*task)(void* state, int64_t index), void* state);
 
 // Between begin_aside() and end_aside() a thread of the process computes beside the pool without it (JavaScript that
-// must get on with its work, say): one worker of the pool stands aside.
+// must get on with its work, say): one worker of the pool stands aside, and the others leave the processor of whoever
+// began last.
 void begin_aside();
 void end_aside();
 
@@ -20,7 +21,11 @@ int thread_count();
 void set_thread_count(int threads);  // at least 1; takes effect with the next job
 constexpr int kMostThreads = 1024;
 
-// Whether the system once refused a thread: jobs run on those that could be had. Reports each refusal once.
+// A detached thread that takes none of the host's signals; false if the system refuses it, which is then reported, and
+// the pool makes no more before the number of threads is set.
+bool start_thread(void* (*run)(void*), void* argument);
+
+// Whether the system once refused a thread: work is done on those that could be had. Reports each refusal once.
 bool take_thread_failure();
 
 }  // namespace xcorr

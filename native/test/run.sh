@@ -47,8 +47,8 @@ runtime=$(flags_of xcorr_runtime_sources)
 echo "compiling the tests ($mode)"
 $CXX -std=c++20 -fno-rtti -Wall -Wextra $flags native/test/parity.cpp native/test/random_calls.cpp $runtime $objects \
   -pthread -o "$build/parity"
-$CXX -std=c++20 -Wall -Wextra $flags native/test/threads.cpp native/runtime/threads.cpp native/runtime/scratch.cpp \
-  native/runtime/cpu.cpp \
+$CXX -std=c++20 -Wall -Wextra $flags native/test/threads.cpp native/runtime/threads.cpp native/runtime/runner.cpp \
+  native/runtime/answering.cpp native/runtime/processor.cpp native/runtime/cpu.cpp \
   -pthread -o "$build/threads"
 $CXX -std=c++20 -Wall -Wextra $flags native/test/math_check.cpp $objects -o "$build/math_check"
 $CXX -std=c++20 -Wall -Wextra $flags native/test/convolution_check.cpp $objects -pthread -o "$build/convolution_check"

@@ -1,15 +1,31 @@
 // @ts-check
-// How late timers are while ResNet-18 inference runs at full speed on the same process through forwardAsync.
+// How late timers are while inference runs at full speed on the same process through forwardAsync.
 //
-//   node scripts/measure/lateness.mjs [--seconds 10] [--batch 8] [--inflight 2] [--size 32]
+//   node scripts/measure/lateness.mjs [--network 0] [--seconds 10] [--batch 8] [--inflight 2] [--size 32]
+//
+// network: 0 ResNet-18 for CIFAR, 1 ResNet-18, 2 ResNet-50, 3 MobileNetV2, 4 LeNet-5 (of 28 pixels)
 import { nn, randn } from "../../dist/index.js";
 import { numbersFromArguments, quantile, report } from "./figures.mjs";
 
-const { seconds, batch, inflight, size } = /** @type {Record<"seconds"|"batch"|"inflight"|"size", number>} */ (
-  numbersFromArguments({ seconds: 10, batch: 8, inflight: 2, size: 32 })
-);
-const model = nn.models.resnet18Cifar().eval();
-const x = randn([batch, 3, size, size]);
+/** @typedef {{ name: string, make: () => any, channels?: number, pixels?: number }} Network */
+/** @type {Network[]} */
+const networks = [
+  { name: "ResNet-18 for CIFAR", make: () => nn.models.resnet18Cifar() },
+  { name: "ResNet-18", make: () => nn.models.resnet18() },
+  { name: "ResNet-50", make: () => nn.models.resnet50() },
+  { name: "MobileNetV2", make: () => nn.models.mobilenetV2() },
+  { name: "LeNet-5", make: () => new nn.models.LeNet5(), channels: 1, pixels: 28 },
+];
+const { network, seconds, batch, inflight, size } = numbersFromArguments({
+  network: 0,
+  seconds: 10,
+  batch: 8,
+  inflight: 2,
+  size: 32,
+});
+const { name, make, channels = 3, pixels = size } = /** @type {Network} */ (networks[network]);
+const model = make().eval();
+const x = randn([batch, channels, pixels, pixels]);
 await model.forwardAsync(x);
 
 /** @type {number[]} */
@@ -40,7 +56,7 @@ running = false;
 await Promise.all(load);
 const elapsed = (performance.now() - start) / 1000;
 console.log(
-  `${late.length} timers of ${period} ms beside ResNet-18 (batch ${batch}, ${size} pixels): ` +
+  `${late.length} timers of ${period} ms beside ${name} (batch ${batch}, ${pixels} pixels): ` +
     `${((calls * batch) / elapsed).toFixed(1)} images/s; late by ${quantile(late, 0.5).toFixed(2)} ms at the median, ` +
     `${Math.max(...late).toFixed(2)} ms at most`,
 );
