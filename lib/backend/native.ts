@@ -7,6 +7,7 @@ import { keptOf } from "./kept.js";
 import { checkBusy } from "./operands.js";
 import type { Backend, Sequence, SequenceCall } from "./run.js";
 import { NativeSequence } from "./sequence.js";
+import { callLength } from "./tape.js";
 
 /** What the addon exports (native/addon). Only this file knows it. */
 export interface Addon {
@@ -41,9 +42,6 @@ export interface ProgramResult {
   readonly record: number;
 }
 
-/** Doubles of the call buffer; the longest call has about 60. */
-const callLength = 4096;
-
 const kernelNumber = Object.fromEntries(kernelNames.map((name, i) => [name, i])) as Record<KernelName, number>;
 
 /** The native backend: a call is written as numbers into a buffer that the addon reads, and costs one empty native call. */
@@ -51,6 +49,8 @@ export class NativeBackend implements Backend {
   readonly name = "native";
   readonly addon: Addon;
   readonly #calls = new Float64Array(callLength);
+  /** How many operands of the call written last are in use by programs in flight. */
+  #busy = 0;
 
   constructor(addon: Addon) {
     checkDescription(addon.describe());
@@ -60,7 +60,8 @@ export class NativeBackend implements Backend {
 
   run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number {
     const kept = this.kept(kernel, dtype, sizes, operands);
-    if (this.encode(this.#calls, kernel, dtype, sizes, operands, kept) > 0) checkBusy(kernel, operands);
+    this.encode(this.#calls, 0, kernel, dtype, sizes, operands, kept);
+    if (this.#busy > 0) checkBusy(kernel, operands);
     try {
       return this.addon.run();
     } catch (error) {
@@ -77,24 +78,21 @@ export class NativeBackend implements Backend {
   kept(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): Block | null {
     if (kernel !== "conv") return null;
     return keptOf(operands[1]!, dtype, sizes, () => {
-      this.encode(this.#calls, kernel, dtype, sizes, operands, null);
+      this.encode(this.#calls, 0, kernel, dtype, sizes, operands, null);
       return this.addon.keeps();
     });
   }
 
-  /**
-   * Writes a call as numbers behind what `to` holds (a list) or from its start (the call buffer); returns how many
-   * operands are in use by programs in flight.
-   */
+  /** Writes a call as numbers from `to[at]` on; returns where they end. */
   encode(
-    to: number[] | Float64Array,
+    to: Float64Array,
+    at: number,
     kernel: KernelName,
     dtype: DType,
     sizes: readonly number[],
     operands: readonly (Tensor | null)[],
     kept: Block | null,
   ): number {
-    let at = Array.isArray(to) ? to.length : 0;
     let busy = 0;
     to[at++] = kernelNumber[kernel];
     to[at++] = typeCode(dtype);
@@ -119,7 +117,8 @@ export class NativeBackend implements Backend {
       to[at++] = kept.id;
       to[at++] = 0;
     }
-    return busy;
+    this.#busy = busy;
+    return at;
   }
 
   /** What the memory pool needs of the addon. */

@@ -6,6 +6,7 @@ import { type KernelName, status } from "./abi.js";
 import type { NativeBackend } from "./native.js";
 import { operandWritten } from "./operands.js";
 import { type Backend, noWorkingSpace } from "./run.js";
+import { giveTape, roomFor, takeTape } from "./tape.js";
 
 /** In the place of a program's status: it has not run. */
 const takenBack = -1;
@@ -20,39 +21,44 @@ let nextTicket = 0;
 export class Program implements Backend {
   readonly name = "native";
   readonly #native: NativeBackend;
-  readonly #numbers: number[] = [];
+  #tape: Float64Array;
+  #length = 0;
   readonly #kernels: KernelName[] = [];
-  readonly #pinned: Set<Block> = new Set();
-  readonly #written: Set<Block> = new Set();
+  readonly #pinned: Block[] = [];
+  readonly #written: Block[] = [];
+  readonly #ticket = nextTicket++;
 
   constructor(native: NativeBackend) {
     this.#native = native;
+    this.#tape = takeTape();
   }
 
   /** Records a call; its status is known when the program has run. */
   run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number {
-    const start = this.#numbers.length;
-    this.#numbers.push(0);
     const kept = this.#native.kept(kernel, dtype, sizes, operands);
-    this.#native.encode(this.#numbers, kernel, dtype, sizes, operands, kept);
-    if (kept !== null) this.#pin(kept);
-    this.#numbers[start] = this.#numbers.length - start - 1;
+    const start = this.#length;
+    this.#tape = roomFor(this.#tape, start + 1);
+    this.#length = this.#native.encode(this.#tape, start + 1, kernel, dtype, sizes, operands, kept);
+    this.#tape[start] = this.#length - start - 1;
     this.#kernels.push(kernel);
-    operands.forEach((t, i) => {
-      if (t === null) return;
+    if (kept !== null) this.#pin(kept);
+    for (let i = 0; i < operands.length; i++) {
+      const t = operands[i];
+      if (!t) continue;
       const { block } = t.storage;
       this.#pin(block);
-      if (operandWritten(kernel, i) && !this.#written.has(block)) {
-        this.#written.add(block);
-        block.writers++;
-      }
-    });
+      if (!operandWritten(kernel, i) || block.writtenBy === this.#ticket) continue;
+      block.writtenBy = this.#ticket;
+      this.#written.push(block);
+      block.writers++;
+    }
     return status.ok;
   }
 
   #pin(block: Block): void {
-    if (this.#pinned.has(block)) return;
-    this.#pinned.add(block);
+    if (block.pinnedBy === this.#ticket) return;
+    block.pinnedBy = this.#ticket;
+    this.#pinned.push(block);
     block.pins++;
   }
 
@@ -62,11 +68,12 @@ export class Program implements Backend {
    */
   async execute(signal?: AbortSignal): Promise<void> {
     const { addon } = this.#native;
-    const ticket = nextTicket++;
-    const takeBack = (): void => void addon.takeBack(ticket);
+    const takeBack = (): void => void addon.takeBack(this.#ticket);
     try {
+      await null; // whoever made this call may think better of it before it lets go of the thread
       signal?.throwIfAborted();
-      const done = addon.runProgram(Float64Array.from(this.#numbers), ticket);
+      const done = addon.runProgram(this.#tape.subarray(0, this.#length), this.#ticket);
+      giveTape(this.#tape);
       signal?.addEventListener("abort", takeBack, { once: true });
       const { status: result, record } = await done;
       if (result === status.ok) return;
@@ -86,7 +93,7 @@ export class Program implements Backend {
   discard(): void {
     for (const block of this.#written) block.writers--;
     for (const block of this.#pinned) unpin(block);
-    this.#written.clear();
-    this.#pinned.clear();
+    this.#written.length = 0;
+    this.#pinned.length = 0;
   }
 }

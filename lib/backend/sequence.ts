@@ -6,6 +6,7 @@ import { status } from "./abi.js";
 import { KeptWeights } from "./kept.js";
 import type { NativeBackend, ProgramResult } from "./native.js";
 import { type Memory, noWorkingSpace, placed, type Sequence, type SequenceCall } from "./run.js";
+import { giveTape, roomFor, takeTape } from "./tape.js";
 
 /** An operand that every run finds elsewhere: where its block and its byte stand among the numbers. */
 interface Moving {
@@ -64,19 +65,20 @@ export class NativeSequence implements Sequence {
   }
 
   #write(memories: readonly Memory[]): Float64Array {
-    const numbers: number[] = [];
+    let numbers = takeTape();
+    let length = 0;
     this.#moving = [];
     this.#staying = [];
     for (const { kernel, dtype, sizes, operands } of this.#calls) {
-      const start = numbers.length;
+      const start = length;
       const tensors = operands.map((operand) => (operand === null ? null : placed(operand, memories)));
       // Nothing is kept of weights that runs bring; of others from the second time on that they are seen.
       const ask = () => (operands[1]?.place === null ? this.#native.kept(kernel, dtype, sizes, tensors) : null);
       const kept = ask() ?? ask();
-      numbers.push(0);
-      this.#native.encode(numbers, kernel, dtype, sizes, tensors, kept);
-      numbers[start] = numbers.length - start - 1;
-      const places = numbers.length - 2 * (operands.length + (kept === null ? 0 : 1));
+      numbers = roomFor(numbers, start + 1);
+      length = this.#native.encode(numbers, start + 1, kernel, dtype, sizes, tensors, kept);
+      numbers[start] = length - start - 1;
+      const places = length - 2 * (operands.length + (kept === null ? 0 : 1));
       operands.forEach((operand, i) => {
         if (operand === null) return;
         const { tensor, place } = operand;
@@ -90,7 +92,8 @@ export class NativeSequence implements Sequence {
         this.#staying.push({ storage, block: block.id, version, spare, drops: dropsOf(spare) });
       });
     }
-    return Float64Array.from(numbers);
+    giveTape(numbers);
+    return numbers.slice(0, length);
   }
 
   #changed(): boolean {

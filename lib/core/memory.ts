@@ -97,6 +97,9 @@ export class Block {
   pins = 0;
   /** Programs in flight that write it: nobody else may read it. */
   writers = 0;
+  /** The last of each, by ticket, so that a program counts once. */
+  pinnedBy = -1;
+  writtenBy = -1;
   /** Given back while it was pinned; goes to the pool with the last pin. */
   waiting = false;
   /** Whether a tensor holds it now. */
@@ -386,18 +389,16 @@ function find(capacity: number): Block {
   if (block !== undefined) return block;
   if (capacity <= slabbedBytes && slabbedSinceCollection < slabbedBudget && live + capacity <= limit)
     return make(capacity);
-  if (hooks?.collect !== undefined && handedSinceCollection > Math.max(handedBudget, liveAfterCollection / 2)) {
-    collect(false);
-    block = take(capacity);
-    if (block !== undefined) return block;
-  }
   if (hooks?.collect !== undefined) {
-    if (handedSinceCollection > growthBudget + 2 * capacity) {
+    const missed = handedSinceFullCollection > fullGrowthBudget + 8 * live;
+    const budget = Math.min(growthBudget + 2 * capacity, Math.max(handedBudget, liveAfterCollection / 2));
+    // The young one first, which takes a twentieth of the time: what was lost lately may be enough.
+    if (missed || handedSinceCollection > budget) {
       collect(false);
       block = take(capacity);
       if (block !== undefined) return block;
     }
-    if (handedSinceFullCollection > fullGrowthBudget + 8 * live) {
+    if (missed) {
       collect(true);
       block = take(capacity);
       if (block !== undefined) return block;
