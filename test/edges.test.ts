@@ -213,6 +213,66 @@ describe.each(ways)("numbers of PyTorch (%s)", (way) => {
   });
 });
 
+describe("layers", () => {
+  const layer = xcorr.nn as unknown as Record<string, new (...given: unknown[]) => { forward(x: Tensor): Tensor }>;
+
+  it("take by name what they take by position", () => {
+    const x = f64(-2, -0.5, 0.5, 2);
+    for (const [name, byPosition, byName] of [
+      ["LeakyReLU", [0.3], { negativeSlope: 0.3 }],
+      ["ELU", [0.7], { alpha: 0.7 }],
+      ["Hardtanh", [-1, 0.3], { maxVal: 0.3 }],
+      ["Softplus", [2, 1], { beta: 2, threshold: 1 }],
+      ["Softshrink", [0.2], { lambd: 0.2 }],
+      ["Softmax", [0], { dim: 0 }],
+      ["Dropout", [0], { p: 0 }],
+    ] as const) {
+      const values = [new layer[name]!(...byPosition), new layer[name]!(byName)].map((m) => m.forward(x).toArray());
+      expect(values[1], name).toEqual(values[0]);
+    }
+  });
+
+  it.each([
+    ["ReLU", [{ inplace: true }], 'ReLU: there is no option "inplace" (it takes none)'],
+    ["Dropout", [{ q: 1 }], 'Dropout: there is no option "q"'],
+    ["LeakyReLU", [{ slope: 1 }], "it takes negativeSlope"],
+    ["Hardtanh", [1, 1], "Hardtanh: minVal 1 must be below maxVal 1"],
+    ["Softmax", [], "Softmax: dim must be an integer"],
+    ["Unfold", [2, { strid: 1 }], 'did you mean "stride"?'],
+    ["PairwiseDistance", [{ keepdim: 1 }], "keepdim must be true or false"],
+  ])("%s refuses %j", (name, given, message) => {
+    expect(() => new layer[name]!(...given)).toThrow(message);
+  });
+
+  it("refuse images of another rank", () => {
+    for (const name of ["ReflectionPad2d", "ReplicationPad2d", "CircularPad2d"]) {
+      expect(() => new layer[name]!(1).forward(ones([1, 2, 3, 4, 5]))).toThrow(ShapeError);
+      expect(new layer[name]!(1).forward(ones([2, 3, 4])).shape).toEqual([2, 5, 6]);
+    }
+    expect(() => new layer.Softmax2d!().forward(ones([2, 3]))).toThrow(ShapeError);
+  });
+
+  it("are there for windows and distances", () => {
+    const x = xcorr.arange(16).reshape([1, 1, 4, 4]);
+    const columns = new xcorr.nn.Unfold(2, { stride: 2 }).forward(x);
+    expect(columns.toArray()).toEqual([
+      [
+        [0, 2, 8, 10],
+        [1, 3, 9, 11],
+        [4, 6, 12, 14],
+        [5, 7, 13, 15],
+      ],
+    ]);
+    expect(new xcorr.nn.Fold(4, 2, { stride: 2 }).forward(columns).toArray()).toEqual(x.toArray());
+    expect(String(new xcorr.nn.Fold([4, 4], 2))).toBe(
+      "Fold(output_size=(4, 4), kernel_size=2, dilation=1, padding=0, stride=1)",
+    );
+    const [a, b] = [tensor([[3, 4]]), tensor([[4, 3]])];
+    expect(new xcorr.nn.CosineSimilarity().forward(a, b).item()).toBeCloseTo(0.96, 6);
+    expect(new xcorr.nn.PairwiseDistance({ p: 1, eps: 0, keepdim: true }).forward(a, b).toArray()).toEqual([[2]]);
+  });
+});
+
 describe("schedules", () => {
   it("LinearLR down to 0 leaves a rate that can be saved and loaded", () => {
     const optimizer = new optim.SGD([ones([1])], { lr: 0.2 });

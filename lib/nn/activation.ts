@@ -1,18 +1,24 @@
 import type { DType, FloatDType } from "../core/dtype.js";
-import { checkChoice, checkInteger, checkNumber, checkOptions } from "../core/options.js";
+import { ArgumentError } from "../core/errors.js";
+import { checkChoice, checkInteger, checkNoOptions, checkNumber, checkOptions } from "../core/options.js";
 import { numel, type Shape } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import * as ops from "../ops/activation.js";
 import { full } from "../ops/create.js";
 import { logSoftmax, softmax, softmin } from "../ops/softmax.js";
 import { Module } from "./module.js";
-import { floatDType } from "./options.js";
+import { byName, checkRank, floatDType } from "./options.js";
 import { Parameter } from "./parameter.js";
 import { float } from "./print.js";
 
 /** Activations as modules: functions of each element, without state (but for PReLU). */
 
 abstract class Activation extends Module {
+  constructor(none?: undefined) {
+    super();
+    checkNoOptions(new.target.name, none);
+  }
+
   override flops(_input: Shape, output: Shape): number {
     return numel(output);
   }
@@ -106,9 +112,10 @@ export class Hardswish extends Activation {
 export class LeakyReLU extends Activation {
   readonly negativeSlope: number;
 
-  constructor(negativeSlope = 0.01) {
+  constructor(negativeSlope: number | { readonly negativeSlope?: number } = 0.01) {
     super();
-    this.negativeSlope = checkNumber("LeakyReLU", "negativeSlope", negativeSlope);
+    const [value = 0.01] = byName("LeakyReLU", ["negativeSlope"], negativeSlope);
+    this.negativeSlope = checkNumber("LeakyReLU", "negativeSlope", value);
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
@@ -124,9 +131,10 @@ export class LeakyReLU extends Activation {
 export class ELU extends Activation {
   readonly alpha: number;
 
-  constructor(alpha = 1) {
+  constructor(alpha: number | { readonly alpha?: number } = 1) {
     super();
-    this.alpha = checkNumber("ELU", "alpha", alpha);
+    const [value = 1] = byName("ELU", ["alpha"], alpha);
+    this.alpha = checkNumber("ELU", "alpha", value);
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
@@ -142,9 +150,10 @@ export class ELU extends Activation {
 export class CELU extends Activation {
   readonly alpha: number;
 
-  constructor(alpha = 1) {
+  constructor(alpha: number | { readonly alpha?: number } = 1) {
     super();
-    this.alpha = checkNumber("CELU", "alpha", alpha);
+    const [value = 1] = byName("CELU", ["alpha"], alpha);
+    this.alpha = checkNumber("CELU", "alpha", value);
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
@@ -161,10 +170,12 @@ export class Hardtanh extends Activation {
   readonly minVal: number;
   readonly maxVal: number;
 
-  constructor(minVal = -1, maxVal = 1) {
+  constructor(minVal: number | { readonly minVal?: number; readonly maxVal?: number } = -1, maxVal = 1) {
     super();
-    this.minVal = checkNumber("Hardtanh", "minVal", minVal);
-    this.maxVal = checkNumber("Hardtanh", "maxVal", maxVal);
+    const [least = -1, most = 1] = byName("Hardtanh", ["minVal", "maxVal"], minVal, maxVal);
+    this.minVal = checkNumber("Hardtanh", "minVal", least);
+    this.maxVal = checkNumber("Hardtanh", "maxVal", most);
+    if (least >= most) throw new ArgumentError(`Hardtanh: minVal ${least} must be below maxVal ${most}`);
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
@@ -181,10 +192,11 @@ export class Softplus extends Activation {
   readonly beta: number;
   readonly threshold: number;
 
-  constructor(beta = 1, threshold = 20) {
+  constructor(beta: number | { readonly beta?: number; readonly threshold?: number } = 1, threshold = 20) {
     super();
-    this.beta = checkNumber("Softplus", "beta", beta);
-    this.threshold = checkNumber("Softplus", "threshold", threshold);
+    const [slope = 1, bound = 20] = byName("Softplus", ["beta", "threshold"], beta, threshold);
+    this.beta = checkNumber("Softplus", "beta", slope);
+    this.threshold = checkNumber("Softplus", "threshold", bound);
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
@@ -200,9 +212,10 @@ export class Softplus extends Activation {
 export class Hardshrink extends Activation {
   readonly lambd: number;
 
-  constructor(lambd = 0.5) {
+  constructor(lambd: number | { readonly lambd?: number } = 0.5) {
     super();
-    this.lambd = checkNumber("Hardshrink", "lambd", lambd);
+    const [value = 0.5] = byName("Hardshrink", ["lambd"], lambd);
+    this.lambd = checkNumber("Hardshrink", "lambd", value);
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
@@ -218,9 +231,10 @@ export class Hardshrink extends Activation {
 export class Softshrink extends Activation {
   readonly lambd: number;
 
-  constructor(lambd = 0.5) {
+  constructor(lambd: number | { readonly lambd?: number } = 0.5) {
     super();
-    this.lambd = checkNumber("Softshrink", "lambd", lambd);
+    const [value = 0.5] = byName("Softshrink", ["lambd"], lambd);
+    this.lambd = checkNumber("Softshrink", "lambd", value);
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
@@ -297,9 +311,10 @@ export class PReLU extends Activation {
 export class GLU extends Activation {
   readonly dim: number;
 
-  constructor(dim = -1) {
+  constructor(dim: number | { readonly dim?: number } = -1) {
     super();
-    this.dim = checkInteger("GLU", "dim", dim, -8, 7);
+    const [value = -1] = byName("GLU", ["dim"], dim);
+    this.dim = checkInteger("GLU", "dim", value, -8, 7);
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
@@ -315,9 +330,10 @@ export class GLU extends Activation {
 export class Softmax extends Activation {
   readonly dim: number;
 
-  constructor(dim: number) {
+  constructor(dim: number | { readonly dim: number }) {
     super();
-    this.dim = checkInteger("Softmax", "dim", dim, -8, 7);
+    const [value] = byName("Softmax", ["dim"], dim);
+    this.dim = checkInteger("Softmax", "dim", value, -8, 7);
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
@@ -333,9 +349,10 @@ export class Softmax extends Activation {
 export class Softmin extends Activation {
   readonly dim: number;
 
-  constructor(dim: number) {
+  constructor(dim: number | { readonly dim: number }) {
     super();
-    this.dim = checkInteger("Softmin", "dim", dim, -8, 7);
+    const [value] = byName("Softmin", ["dim"], dim);
+    this.dim = checkInteger("Softmin", "dim", value, -8, 7);
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
@@ -351,9 +368,10 @@ export class Softmin extends Activation {
 export class LogSoftmax extends Activation {
   readonly dim: number;
 
-  constructor(dim: number) {
+  constructor(dim: number | { readonly dim: number }) {
     super();
-    this.dim = checkInteger("LogSoftmax", "dim", dim, -8, 7);
+    const [value] = byName("LogSoftmax", ["dim"], dim);
+    this.dim = checkInteger("LogSoftmax", "dim", value, -8, 7);
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
@@ -368,6 +386,7 @@ export class LogSoftmax extends Activation {
 /** Softmax over the channels of images, x [batch, channels, height, width] or without batch. */
 export class Softmax2d extends Activation {
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
+    checkRank("Softmax2d", x, [3, 4], "[batch, channels, height, width] or without batch");
     return softmax(x, -3);
   }
 }

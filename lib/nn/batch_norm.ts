@@ -1,10 +1,8 @@
 import type { DType } from "../core/dtype.js";
-import { ShapeError } from "../core/errors.js";
-import { format } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import { batchNorm } from "../ops/norm.js";
 import { type BatchNormLayerOptions, ChannelNorm, fill } from "./channel_norm.js";
-import { later } from "./options.js";
+import { checkRank, later } from "./options.js";
 
 /** What batch norm computes in the same pass: activation(batchNorm(x) + residual). */
 export interface FusedOptions<D extends DType = DType> {
@@ -38,10 +36,6 @@ abstract class BatchNorm extends ChannelNorm {
     if (updates) fill(seen, count);
     return y;
   }
-}
-
-function checkRank(call: string, x: Tensor, ranks: readonly number[], layout: string): void {
-  if (!ranks.includes(x.rank)) throw new ShapeError(`${call}: x must be ${layout}, but it is ${format(x.shape)}`);
 }
 
 /**

@@ -16,11 +16,15 @@ abstract class DropoutBase extends Module {
   readonly p: number;
   readonly #generator: Generator | null;
 
-  constructor(p = 0.5, options: DropoutLayerOptions = {}) {
+  /** The probability, and a generator: `new Dropout(0.3)`, or `new Dropout({ p: 0.3 })` as the function takes it. */
+  constructor(p: number | (DropoutLayerOptions & { readonly p?: number }) = 0.5, options: DropoutLayerOptions = {}) {
     super();
-    checkOptions("Dropout", options, ["generator"]);
-    this.p = checkNumber("Dropout", "p", p, 0, 1);
-    this.#generator = options.generator ?? null;
+    const call = new.target.name;
+    const given = typeof p === "object" && p !== null ? p : { ...options, p };
+    checkOptions(call, options, ["generator"]);
+    checkOptions(call, given, ["p", "generator"]);
+    this.p = checkNumber(call, "p", given.p ?? 0.5, 0, 1);
+    this.#generator = given.generator ?? null;
   }
 
   /** @internal */

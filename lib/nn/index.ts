@@ -20,6 +20,7 @@ export {
   LazyConv3d,
 } from "./conv.js";
 export * from "./conv_transpose.js";
+export * from "./distance.js";
 export * from "./dropout.js";
 export * from "./embedding.js";
 export * as functional from "./functional.js";
@@ -41,4 +42,5 @@ export * from "./pool.js";
 export * from "./shape.js";
 export type { LoadResult, StateDict } from "./state.js";
 export { Summary, type SummaryRow } from "./summary.js";
+export * from "./unfold.js";
 export * as utils from "./utils.js";

@@ -3,8 +3,10 @@ import { ArgumentError } from "../core/errors.js";
 import { checkInteger, checkNumber } from "../core/options.js";
 import { describe } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
+import { checkTensor } from "../ops/kernel.js";
 import { pad } from "../ops/pad.js";
 import { Module } from "./module.js";
+import { checkRank } from "./options.js";
 import { tuple } from "./print.js";
 
 /** Padding as modules: one amount for all sides, or [left, right, top, bottom, front, back] as far as there are dimensions. */
@@ -16,6 +18,7 @@ type Mode = "constant" | "reflect" | "replicate" | "circular";
 abstract class Pad extends Module {
   /** Before and after each dimension, the last dimension first. */
   readonly padding: readonly number[];
+  readonly #call: string;
   readonly #mode: Mode;
   readonly #value: number;
 
@@ -28,12 +31,17 @@ abstract class Pad extends Module {
       );
     }
     this.padding = Array.from(list, (amount, i) => checkInteger(call, `padding[${i}]`, amount, -(2 ** 31)));
+    this.#call = call;
     this.#mode = mode;
     this.#value = checkNumber(call, "value", value);
   }
 
   forward<D extends DType>(x: Tensor<D>): Tensor<D> {
     const mode = this.#mode;
+    checkTensor(this.#call, "x", x);
+    const dims = this.padding.length / 2;
+    if (mode !== "constant")
+      checkRank(this.#call, x, [dims + 1, dims + 2], `[batch, channels, ${dims} sizes] or without batch`);
     return pad(x, this.padding, mode === "constant" ? { mode, value: this.#value } : { mode });
   }
 
