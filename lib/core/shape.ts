@@ -125,15 +125,16 @@ export function checkShape(name: string, shape: unknown): number[] {
   if (!Array.isArray(shape)) throw new ArgumentError(`${name}: shape must be a list of sizes, got ${describe(shape)}`);
   if (shape.length > 8)
     throw new ShapeError(`${name}: tensors have at most 8 dimensions, but the shape has ${shape.length}`);
-  const sizes = Array.from({ length: shape.length }, (_, i): unknown => shape[i]);
-  for (const size of sizes) {
+  const checked: number[] = [];
+  for (let i = 0; i < shape.length; i++) {
+    const size: unknown = shape[i];
     if (typeof size !== "number" || !Number.isInteger(size) || size < 0) {
       throw new ArgumentError(
-        `${name}: every size must be an integer of at least 0, got ${describe(size)} in ${describe(sizes)}`,
+        `${name}: every size must be an integer of at least 0, got ${describe(size)} in ${describe(shape)}`,
       );
     }
+    checked.push(size + 0); // without -0
   }
-  const checked = (sizes as number[]).map((size) => size + 0); // without -0
   const problem = sizeProblem(checked);
   if (problem !== null) throw new ShapeError(`${name}: shape ${format(checked)} ${problem}`);
   return checked;

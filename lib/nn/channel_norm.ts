@@ -62,24 +62,19 @@ export abstract class ChannelNorm extends Module {
     }
   }
 
-  #buffer(name: string): Tensor | null {
-    for (const [key, tensor] of this.ownBuffers()) if (key === name) return tensor;
-    return null;
-  }
-
   /** The mean over training batches, [numFeatures]; null if none is kept. */
   get runningMean(): Tensor | null {
-    return this.#buffer("running_mean");
+    return this.ownBuffer("running_mean");
   }
 
   /** The unbiased variance over training batches, [numFeatures]. */
   get runningVar(): Tensor | null {
-    return this.#buffer("running_var");
+    return this.ownBuffer("running_var");
   }
 
   /** How many training batches have been seen: int32, a scalar. */
   get numBatchesTracked(): Tensor | null {
-    return this.#buffer("num_batches_tracked");
+    return this.ownBuffer("num_batches_tracked");
   }
 
   /** Forgets the running statistics. */

@@ -21,6 +21,11 @@ abstract class Container extends Module {
     yield* this.#entries;
   }
 
+  override someChild(test: (child: Module) => boolean): boolean {
+    for (const child of this.#entries.values()) if (test(child)) return true;
+    return this.someField(test);
+  }
+
   get length(): number {
     return this.#entries.size;
   }

@@ -75,6 +75,28 @@ export abstract class Module {
     }
   }
 
+  /** The buffer of this module itself that was registered under `name`; null if there is none. @internal */
+  protected ownBuffer(name: string): Tensor | null {
+    const field = (this as Record<string, unknown>)[name];
+    return isTensor(field) ? field : (this.#buffers?.get(name)?.tensor ?? null);
+  }
+
+  /** Whether a part of this module passes the test: `children().some(test)` for what every step asks. @internal */
+  someChild(test: (child: Module) => boolean): boolean {
+    return this.members === Module.prototype.members ? this.someField(test) : this.children().some(test);
+  }
+
+  /** The same for the parts that are fields. @internal */
+  protected someField(test: (child: Module) => boolean): boolean {
+    for (const name of Object.keys(this)) {
+      const value = (this as Record<string, unknown>)[name];
+      if (typeof value !== "object" || value === null) continue;
+      if (value instanceof Module ? test(value) : isListOf(value, Module) && value.some((child) => test(child)))
+        return true;
+    }
+    return false;
+  }
+
   /** The parts of this module, by name: `conv1`, or `blocks.0` for a field that is a list of modules. */
   *namedChildren(): Iterable<readonly [string, Module]> {
     for (const [name, value] of this.members()) {

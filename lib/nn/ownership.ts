@@ -19,9 +19,10 @@ export function keepNothing(kinds: Iterable<unknown>): void {
 /** @internal Whether neither `module` nor any of its parts keeps what it sees, and no hooks show it to others. */
 export function keepsNothing(module: Module): boolean {
   if (!discreet.has(module.constructor) || Object.hasOwn(module, "forward")) return false;
-  for (const [, child] of module.namedChildren()) if (!keepsNothing(child)) return false;
-  return true;
+  return !module.someChild(mayKeep);
 }
+
+const mayKeep = (module: Module): boolean => !keepsNothing(module);
 
 /**
  * @internal For the end of a forward of `module` that made `y` from `x`: lets go of the results in between (those that show

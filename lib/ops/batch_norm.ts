@@ -10,7 +10,7 @@ import { sum } from "./reduce.js";
 import { narrow, reshape } from "./view.js";
 import { where } from "./where.js";
 
-/** The ops of batch normalisation, over [batch, channels, inner], with an activation and a residual in the same pass. */
+/** The ops of batch normalisation, over [batch, channels, ...], with an activation and a residual in the same pass. */
 
 /** What batch norm applies to its result in the same pass. */
 export type Activation = "none" | "relu" | "relu6";
@@ -23,8 +23,13 @@ interface BatchNormOpOptions {
 }
 
 function batchNormSizes(x: Tensor, { eps, activation }: BatchNormOpOptions): number[] {
-  return [x.shape[0]!, x.shape[1]!, x.shape[2]!, activationCodes.indexOf(activation), eps];
+  let inner = 1;
+  for (let i = 2; i < x.shape.length; i++) inner *= x.shape[i]!;
+  return [x.shape[0]!, x.shape[1]!, inner, activationCodes.indexOf(activation), eps];
 }
+
+/** All dimensions of x but the channels. */
+const allButChannels = (x: Tensor): number[] => x.shape.map((_, i) => i).filter((i) => i !== 1);
 
 /** Where the activation passes the gradient, as the kernel decides it from the output. */
 function masked(dy: Tensor, y: Tensor | null, activation: Activation): Tensor {
@@ -33,7 +38,12 @@ function masked(dy: Tensor, y: Tensor | null, activation: Activation): Tensor {
   return where(passes, dy, 0);
 }
 
-const perChannel = (t: Tensor | null): Tensor | null => (t === null ? null : reshape(t, [1, t.numel(), 1]));
+/** [channels] as it broadcasts with x. */
+function perChannel(t: Tensor, x: Tensor): Tensor;
+function perChannel(t: Tensor | null, x: Tensor): Tensor | null;
+function perChannel(t: Tensor | null, x: Tensor): Tensor | null {
+  return t === null ? null : reshape(t, [1, t.numel(), ...x.shape.slice(2).map(() => 1)]);
+}
 
 /** What decides where the activation passes: the output y, or the numbers that the forward multiplied and added. */
 function activationInput(
@@ -45,7 +55,7 @@ function activationInput(
 ): Tensor | null {
   if (y !== null || affine === null || activation === "none") return y;
   const [scale, shift] = [narrow(affine, 0, 0, mean.numel()), narrow(affine, 0, mean.numel(), mean.numel())];
-  return add(mul(sub(x, perChannel(mean)!), perChannel(scale)!), perChannel(shift)!);
+  return add(mul(sub(x, perChannel(mean, x)), perChannel(scale, x)), perChannel(shift, x));
 }
 
 type BatchNormGradInput = "x" | "dy" | "y" | "weight" | "mean" | "variance" | "affine";
@@ -88,18 +98,19 @@ const batchNormGradOp: Op<BatchNormGradInput, BatchNormGradOptions> = defineOp<
       const [toDx, toDweight, toDbias, toDresidual] = c.gradients;
       const x = c.input("x");
       const y = activationInput(x, c.optional("y"), c.input("mean"), c.optional("affine"), c.options.activation);
-      const weight = perChannel(c.optional("weight"));
+      const dims = allButChannels(x);
+      const weight = perChannel(c.optional("weight"), x);
       const g = masked(c.input("dy"), y, c.options.activation);
       const scaled = toDx ? (weight === null ? toDx : mul(toDx, weight)) : null;
-      const b = perChannel(toDweight ?? null);
-      const { toG, toX, normal } = secondDerivative(x, g, scaled, times(b, g), [0, 2], c.options.eps);
+      const b = perChannel(toDweight ?? null, x);
+      const { toG, toX, normal } = secondDerivative(x, g, scaled, times(b, g), dims, c.options.eps);
       let toDy = sumOrNull(toG, times(b, normal));
-      toDy = sumOrNull(toDy, perChannel(toDbias ?? null));
+      toDy = sumOrNull(toDy, perChannel(toDbias ?? null, x));
       toDy = sumOrNull(toDy, toDresidual ?? null);
       if (toDy !== null && toDy.numel() !== x.numel()) toDy = add(filled(x.shape, x.dtype, 0), toDy);
       let toWeight: Tensor | null = null;
       if (toDx && weight !== null) {
-        toWeight = sum(mul(secondDerivative(x, g, toDx, null, [0, 2], c.options.eps).toG!, g), { dim: [0, 2] });
+        toWeight = sum(mul(secondDerivative(x, g, toDx, null, dims, c.options.eps).toG!, g), { dim: dims });
       }
       return [toX, toDy === null ? null : masked(toDy, y, c.options.activation), null, toWeight, null, null, null];
     },
@@ -183,7 +194,7 @@ function defineBatchNorm(name: string, mask: MaskSource): Op<BatchNormInput, Bat
               options: options(0.1, "relu6"),
             },
             {
-              inputs: { x: [2, 2, 19], weight: [2], bias: [2], residual: given && [2, 2, 19] },
+              inputs: { x: [2, 2, 2, 9], weight: [2], bias: [2], residual: given && [2, 2, 2, 9] },
               options: options(1e-3, "relu6"),
             },
           ]
@@ -191,6 +202,8 @@ function defineBatchNorm(name: string, mask: MaskSource): Op<BatchNormInput, Bat
             { inputs: { x: [3, 2, 5], weight: [2], bias: [2], residual: null }, options: options(1e-5, "none") },
             { inputs: { x: [4, 3, 1], weight: null, bias: [3], residual: [4, 3, 1] }, options: options(0.1, "none") },
             { inputs: { x: [2, 2, 19], weight: [2], bias: null, residual: null }, options: options(1e-3, "none") },
+            { inputs: { x: [2, 2, 3, 4], weight: [2], bias: [2], residual: null }, options: options(1e-3, "none") },
+            { inputs: { x: [5, 3], weight: [3], bias: [3], residual: [5, 3] }, options: options(1e-3, "none") },
           ];
     },
   });
@@ -235,14 +248,16 @@ function defineBatchNormInference(name: string, activated: boolean): Op<Inferenc
       reads: ["x", "weight", "mean", "variance", ...(activated ? (["output"] as const) : [])],
       formula: (c) => {
         const g = masked(c.dy, activated ? c.output() : null, c.options.activation);
-        const weight = perChannel(c.optional("weight"));
-        const r = perChannel(rsqrt(add(c.input("variance"), c.options.eps)))!;
+        const x = c.input("x");
+        const dims = allButChannels(x);
+        const weight = perChannel(c.optional("weight"), x);
+        const r = perChannel(rsqrt(add(c.input("variance"), c.options.eps)), x);
         const scale = weight === null ? r : mul(weight, r);
-        const normal = (): Tensor => mul(sub(c.input("x"), perChannel(c.input("mean"))!), r);
+        const normal = (): Tensor => mul(sub(x, perChannel(c.input("mean"), x)), r);
         return [
           c.needs("x") ? mul(g, scale) : null,
-          c.needs("weight") ? sum(mul(g, normal()), { dim: [0, 2] }) : null,
-          c.needs("bias") ? sum(g, { dim: [0, 2] }) : null,
+          c.needs("weight") ? sum(mul(g, normal()), { dim: dims }) : null,
+          c.needs("bias") ? sum(g, { dim: dims }) : null,
           c.needs("residual") ? g : null,
           null,
           null,

@@ -3,7 +3,7 @@ import { filled } from "./kernel.js";
 import { defineOp, type Op, type Sample } from "./define.js";
 import { sum } from "./reduce.js";
 import { expand, reshape } from "./view.js";
-import { runContiguous, triple, type WindowGeometry } from "./window.js";
+import { appendWindow, runContiguous, type WindowGeometry } from "./window.js";
 
 /**
  * The three ops that convolution is closed under: each one's derivatives are written with the other two, so any order
@@ -20,19 +20,10 @@ export interface ConvGeometry extends WindowGeometry {
 
 /** @internal The flat ConvSizes of lib/backend/abi.ts. */
 export function convSizes(batch: number, inChannels: number, outChannels: number, g: ConvGeometry): number[] {
-  return [
-    batch,
-    g.groups,
-    inChannels,
-    outChannels,
-    ...triple(g.in, 1),
-    ...triple(g.kernel, 1),
-    ...triple(g.stride, 1),
-    ...triple(g.dilation, 1),
-    ...triple(g.pad, 0),
-    ...triple(g.out, 1),
-    0,
-  ];
+  const sizes = [batch, g.groups, inChannels, outChannels];
+  appendWindow(sizes, g);
+  sizes.push(0);
+  return sizes;
 }
 
 /** The gradient of a bias: the sum over everything but the channels. */

@@ -65,10 +65,14 @@ export function converted<D extends DType>(t: Tensor, dtype: D): Tensor<D> {
 
 /** y = f(x; p0, p1) elementwise, for floating and int32 tensors. */
 export function unary<D extends DType>(op: UnaryCode, x: Tensor<D>, p0 = 0, p1 = 0): Tensor<D> {
-  const from = contiguous(x);
   const y = empty(x.shape, x.dtype);
-  run("unary", x.dtype, [unaryNumber[op], numel(x.shape), p0, p1], [from, y]);
+  unaryInto(op, contiguous(x), y, p0, p1);
   return y;
+}
+
+/** Like `unary` of a contiguous x, written into `y`, which is contiguous and may be x. */
+export function unaryInto(op: UnaryCode, x: Tensor, y: Tensor, p0 = 0, p1 = 0): void {
+  run("unary", x.dtype, [unaryNumber[op], numel(x.shape), p0, p1], [x, y]);
 }
 
 /** y = f(a, b; p0, p1) elementwise after broadcasting. */

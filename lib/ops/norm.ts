@@ -2,7 +2,7 @@ import { activationCodes } from "../backend/abi.js";
 import type { DType } from "../core/dtype.js";
 import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkChoice, checkNumber, checkOptions } from "../core/options.js";
-import { checkShape, format, numel, type Shape } from "../core/shape.js";
+import { checkShape, format, numel, sameShape, type Shape } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import {
   type Activation,
@@ -12,12 +12,12 @@ import {
   batchNormOp,
   batchNormResidualOp,
 } from "./batch_norm.js";
-import { binary, binaryInto, checkTensor, copyInto, floating, sameDType, unary } from "./kernel.js";
+import { binary, binaryInto, checkTensor, copyInto, floating, sameDType, unary, unaryInto } from "./kernel.js";
 import { layerNormOp } from "./layer_norm.js";
 import { checkChannels } from "./normalization.js";
 import { add, mul, rsqrt, square } from "./pointwise.js";
 import { mean } from "./reduce.js";
-import { reshape } from "./view.js";
+import { reshape, toContiguous } from "./view.js";
 
 /** Normalisation by batch, layer, group, instance and root mean square. */
 
@@ -40,15 +40,16 @@ export interface BatchNormOptions {
 
 /** target = (1 - momentum) target + share * value, in place and unrecorded: two calls, for there are many small ones. */
 function blend(target: Tensor, value: Tensor, momentum: number, share: number): void {
-  const kept = unary("mul_scalar", target, 1 - momentum);
   if (target.isContiguous()) {
-    binaryInto("add_scaled", kept, value, target, share);
+    unaryInto("mul_scalar", target, target, 1 - momentum);
+    binaryInto("add_scaled", target, value, target, share);
   } else {
+    const kept = unary("mul_scalar", target, 1 - momentum);
     const next = binary("add_scaled", kept, value, share);
     copyInto(target, next);
     next.dispose();
+    kept.dispose();
   }
-  kept.dispose();
   target.storage.version++;
 }
 
@@ -83,8 +84,7 @@ export function batchNorm<D extends DType>(
       `${call}: x must be [batch, channels, ...], at least 2 dimensions, but it is ${format(x.shape)}`,
     );
   }
-  const [batch, channels] = x.shape as [number, number];
-  const inner = numel(x.shape.slice(2));
+  const channels = x.shape[1]!;
   checkChannels(call, "runningMean", runningMean, x, channels);
   checkChannels(call, "runningVar", runningVar, x, channels);
   checkChannels(call, "weight", weight, x, channels);
@@ -92,25 +92,18 @@ export function batchNorm<D extends DType>(
   if (residual !== null) {
     checkTensor(call, "residual", residual);
     sameDType(call, "x", x, "residual", residual);
-    if (format(residual.shape) !== format(x.shape)) {
+    if (!sameShape(residual.shape, x.shape)) {
       throw new ShapeError(`${call}: residual ${format(residual.shape)} must have the shape of x ${format(x.shape)}`);
     }
   }
-  const count = batch * inner;
-  const shape = [batch, channels, inner];
-  const inputs: (Tensor | null)[] = [
-    reshape(x, shape),
-    weight,
-    bias,
-    residual === null ? null : reshape(residual, shape),
-  ];
+  const count = channels === 0 ? 0 : x.numel() / channels; // values per channel
+  const inputs = [toContiguous(x), weight, bias, residual === null ? null : toContiguous(residual)];
   if (!training) {
     if (runningMean === null || runningVar === null) {
       throw new ArgumentError(`${call}: without training, runningMean and runningVar must be given`);
     }
     const op = activation === "none" ? batchNormInferenceOp : batchNormInferenceActivationOp;
-    const y = op([...inputs, runningMean, runningVar], { eps, activation });
-    return reshape(y, x.shape) as Tensor<D>;
+    return op([...inputs, runningMean, runningVar], { eps, activation }) as Tensor<D>;
   }
   if (count === 1) {
     throw new ShapeError(`${call}: training needs more than 1 value per channel, but x is ${format(x.shape)}`);
@@ -121,7 +114,7 @@ export function batchNorm<D extends DType>(
     if (runningVar !== null) blend(runningVar, variance, momentum, (momentum * count) / (count - 1)); // unbiased
   };
   const op = activation === "none" ? batchNormOp : residual === null ? batchNormActivationOp : batchNormResidualOp;
-  return reshape(op(inputs, { eps, activation, observe }), x.shape) as Tensor<D>;
+  return op(inputs, { eps, activation, observe }) as Tensor<D>;
 }
 
 /**

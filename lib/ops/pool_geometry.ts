@@ -2,6 +2,7 @@ import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkShape, describe, format } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import {
+  appendWindow,
   checkImages,
   dimensionName,
   imageLayout,
@@ -9,7 +10,6 @@ import {
   type PerDimension,
   perDimension,
   spatial,
-  triple,
   type WindowGeometry,
 } from "./window.js";
 
@@ -17,17 +17,10 @@ import {
 
 /** @internal The flat PoolSizes of lib/backend/abi.ts. */
 export function poolSizes(planes: number, g: WindowGeometry, countIncludePad: boolean, divisor: number): number[] {
-  return [
-    planes,
-    ...triple(g.in, 1),
-    ...triple(g.kernel, 1),
-    ...triple(g.stride, 1),
-    ...triple(g.dilation, 1),
-    ...triple(g.pad, 0),
-    ...triple(g.out, 1),
-    Number(countIncludePad),
-    divisor,
-  ];
+  const sizes = [planes];
+  appendWindow(sizes, g);
+  sizes.push(Number(countIncludePad), divisor);
+  return sizes;
 }
 
 /** @internal Refuses what is not an image or a batch of images with at least one channel and pixel each. */

@@ -55,7 +55,24 @@ function expected(dims: number): string {
 
 /** @internal A list of three spatial values as kernels take them: the dimensions that are not there come first. */
 export function triple(values: readonly number[], absent: number): number[] {
-  return [...new Array<number>(spatialRank - values.length).fill(absent), ...values];
+  const out: number[] = [];
+  appendTriple(out, values, absent);
+  return out;
+}
+
+/** @internal Appends the sizes of a window geometry as ConvSizes and PoolSizes have them. */
+export function appendWindow(to: number[], g: WindowGeometry): void {
+  appendTriple(to, g.in, 1);
+  appendTriple(to, g.kernel, 1);
+  appendTriple(to, g.stride, 1);
+  appendTriple(to, g.dilation, 1);
+  appendTriple(to, g.pad, 0);
+  appendTriple(to, g.out, 1);
+}
+
+function appendTriple(to: number[], values: readonly number[], absent: number): void {
+  for (let i = values.length; i < spatialRank; i++) to.push(absent);
+  for (let i = 0; i < values.length; i++) to.push(values[i]!);
 }
 
 /** @internal The layout of images with `dims` spatial dimensions, for messages. */
@@ -92,13 +109,19 @@ export function runContiguous(
   reads: readonly (Tensor | null)[],
   writes: readonly (Tensor | null)[],
 ): number {
-  const operands = reads.map((t) => (t === null ? null : contiguous(t)));
+  const operands: (Tensor | null)[] = [];
+  for (let i = 0; i < reads.length; i++) {
+    const t = reads[i]!;
+    operands.push(t === null ? null : contiguous(t));
+  }
+  for (let i = 0; i < writes.length; i++) operands.push(writes[i]!);
   try {
-    return run(kernel, dtype, sizes, [...operands, ...writes]);
+    return run(kernel, dtype, sizes, operands);
   } finally {
-    operands.forEach((t, i) => {
+    for (let i = 0; i < reads.length; i++) {
+      const t = operands[i]!;
       if (t !== reads[i]) t?.dispose();
-    });
+    }
   }
 }
 
