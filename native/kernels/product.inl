@@ -19,8 +19,10 @@ namespace {
 constexpr int64_t kProductBlock = 256 << 10, kProductDepth = 1152;
 // Elements of a that stay in the second-level cache (1 MB of float32) next to small chunks of b.
 constexpr int64_t kNear = 256 << 10;
-// Tiles that are packed together; bytes beyond which an operand is packed by each task for itself.
+// Tiles that are packed together at most; bytes beyond which an operand is packed by each task for itself.
 constexpr int64_t kPackedTiles = 16, kMostPacked = 64 << 20;
+// Few tiles (or panels of columns) are still packed by about so many tasks.
+constexpr int64_t kPackingTasks = 6;
 
 template <class T>
 void product_task(void* state, int64_t index) {
@@ -80,12 +82,16 @@ int64_t run_product(const Product<T>& p, const Runtime& runtime) {
   const int64_t wanted = larger(1, smaller(ceil_div(16, p.batch), int64_t(work / double(p.batch) / 250e3)));
   const int64_t parts = larger(ceil_div(p.n, near ? 8 * columns : columns), smaller(wanted, p.n / least));
   tasks.column_parts = {tiles, larger(1, smaller(tiles, parts))};
-  tasks.row_parts = {panels.parts, larger(1, smaller(ceil_div(wanted, tasks.column_parts.parts), panels.parts / 2))};
+  // A task has two panels of rows at least, so that it packs the ends of b's rows for more than one; unless there are
+  // few.
+  const int64_t most_rows = panels.parts < 8 && p.n % kTileColumns<T> == 0 ? panels.parts : panels.parts / 2;
+  tasks.row_parts = {panels.parts, larger(1, smaller(ceil_div(wanted, tasks.column_parts.parts), most_rows))};
   const int64_t a_bytes = p.m * p.k * int64_t(sizeof(T));
   const int64_t b_bytes = tiles * kTileColumns<T> * p.k * int64_t(sizeof(T));
   // Packing a for all is worth it if more than one task or chunk reads it; else a chunk is all that a task has.
   const bool pack_a = (p.batch == 1 || p.a_batch == 0) && p.batch * p.n > columns && a_bytes <= kMostPacked;
-  tasks.a_as_it_lies = !pack_a && p.a_term == 1 && !p.c_pixels && (p.turned || p.m * p.k > kNear);
+  tasks.a_as_it_lies =
+      !pack_a && p.a_term == 1 && !p.c_pixels && (p.turned || p.m * p.k > kNear || (p.trans_b && tiles <= 4));
   tasks.chunk_tiles = larger(1, (pack_a ? columns : larger(columns, 512)) / kTileColumns<T>);
   const bool pack_b = (p.batch == 1 || p.b_batch == 0) && p.batch * tasks.row_parts.parts > 1 &&
                       b_bytes <= kMostPacked &&
@@ -93,16 +99,16 @@ int64_t run_product(const Product<T>& p, const Runtime& runtime) {
   if (pack_a) {
     tasks.packed_a = static_cast<T*>(runtime.scratch(0, a_bytes));
     if (!tasks.packed_a) return kOutOfMemory;
-    tasks.a_parts = split_evenly(panels.parts, p.a_row == 1 ? 16 : 1);
+    tasks.a_parts = split_evenly(panels.parts, p.a_row == 1 ? smaller(16, ceil_div(panels.parts, kPackingTasks)) : 1);
   }
   if (pack_b) {
     tasks.packed_b = static_cast<T*>(runtime.scratch(1, b_bytes));
     if (!tasks.packed_b) return kOutOfMemory;
-    tasks.b_parts = split_evenly(tiles, kPackedTiles);
+    tasks.b_parts = split_evenly(tiles, smaller(kPackedTiles, larger(2, ceil_div(tiles, kPackingTasks))));
   }
   const double packed = double(pack_a ? a_bytes : 0) + double(pack_b ? b_bytes : 0);
   if (packed > 0)
-    run_tasks(runtime, packed > 65536, (tasks.a_parts.parts + tasks.b_parts.parts) * blocks.parts, product_pack_task<T>,
+    run_tasks(runtime, packed > 16384, (tasks.a_parts.parts + tasks.b_parts.parts) * blocks.parts, product_pack_task<T>,
               &tasks);
   run_tasks(runtime, work > 1e6, p.batch * tasks.row_parts.parts * tasks.column_parts.parts, product_task<T>, &tasks);
   return tasks.failed ? int64_t(kOutOfMemory) : int64_t(kOk);
