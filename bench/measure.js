@@ -50,6 +50,16 @@ function excuse(task, rival, settings) {
 }
 
 /**
+ * A call of a microsecond needs longer samples. A training step is many different calls, each made once or a few times:
+ * half a second of steps is what compilers of JavaScript need to know them, and next to nothing of a training run.
+ * @param {Task} task
+ */
+function longer({ kind }) {
+  if (kind === "overhead") return { samples: 10, warmUp: 10 };
+  return kind === "train" ? { warmUp: 10 } : {};
+}
+
+/**
  * PyTorch writes the network in ONNX beside the inputs, with the same weights.
  * @param {Task} task
  * @param {Files} files
@@ -121,7 +131,7 @@ export async function measure(each, { contenders, pytorch, probe, settings, limi
       entries.push({ contender, runner });
     }
     const firstProbe = probe.rates.length;
-    const lanes = await race(entries, probe, limits, task.kind === "overhead" ? 10 : 1);
+    const lanes = await race(entries, probe, limits, longer(task));
     const found = ratios(lanes, probe.peak);
     for (const ratio of found) {
       const reason = excuse(task, ratio.rival, settings);

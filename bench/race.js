@@ -13,20 +13,22 @@ import { secondsWaited } from "./waiting.js";
 /** @typedef {{ seconds: number, bracket: number, waited: number }} Sample waited: as a share of the sample. */
 /** @typedef {{ contender: Contender, runner: Runner }} Entry */
 /** @typedef {{ leastKept: number, mostRounds: number, mostSeconds: number }} Limits */
+/** @typedef {{ samples?: number, warmUp?: number }} Longer How much longer than usual samples and warm-up are. */
 
 /**
  * Warms a contender up, and finds how many calls make a sample.
  * @param {Runner} runner
- * @param {number} factor How much longer than usual.
+ * @param {Longer} longer
  */
-async function iterationsOf(runner, factor) {
+async function iterationsOf(runner, { samples = 1, warmUp = 1 }) {
+  const sample = sampleSeconds * samples;
   let iterations = 1;
   let spent = 0;
   for (;;) {
     const seconds = await runner.run(iterations);
     spent += seconds;
-    if (spent >= warmUpSeconds * factor) return Math.max(1, Math.ceil((iterations * sampleSeconds * factor) / seconds));
-    if (seconds < sampleSeconds * factor) iterations *= 2;
+    if (spent >= warmUpSeconds * warmUp) return Math.max(1, Math.ceil((iterations * sample) / seconds));
+    if (seconds < sample) iterations *= 2;
   }
 }
 
@@ -46,13 +48,13 @@ const warmUpSeconds = 0.05;
  * @param {Entry[]} entries
  * @param {Pick<Probe, "measure" | "peak">} probe
  * @param {Limits} limits
- * @param {number} [factor] How much longer than usual samples and warm-up are: 10 where a call takes a microsecond.
+ * @param {Longer} [longer]
  */
-export async function race(entries, probe, { leastKept, mostRounds, mostSeconds }, factor = 1) {
+export async function race(entries, probe, { leastKept, mostRounds, mostSeconds }, longer = {}) {
   /** @type {Map<Entry, { iterations: number, samples: Sample[] }>} */
   const lanes = new Map();
   for (const entry of entries) {
-    const iterations = await iterationsOf(entry.runner, factor);
+    const iterations = await iterationsOf(entry.runner, longer);
     lanes.set(entry, { iterations, samples: [] });
   }
   const start = performance.now();
