@@ -22,8 +22,12 @@ struct Gemm {
 
 // ---- dot ----
 
+constexpr int64_t kDotRows = 8;  // at most
+// Columns whose sums wait for the epilogue together: for four it takes as long as their products.
+constexpr int64_t kDotStrip = 64;
+
 template <class T, int kM, int kN>
-[[gnu::noinline]] void dot_tile(const Gemm<T>& g, int64_t row, int64_t column) {
+[[gnu::noinline]] void dot_tile(const Gemm<T>& g, int64_t row, int64_t column, T* strip) {
   Wide<T> sums[kM][kN];
 #pragma GCC unroll 4
   for (int i = 0; i < kM; i++)
@@ -53,31 +57,40 @@ template <class T, int kM, int kN>
   }
   T totals[kM * kN];
   sum_each<T, kM * kN>(sums[0], totals);
-  T* const c = g.c + row * g.n + column;
-  finish_tile<T>(totals, kN, kM,
-                 {c, g.n, kN, g.accumulate ? c : nullptr, g.n, g.row_bias ? g.row_bias + row : nullptr,
-                  g.column_bias ? g.column_bias + column : nullptr, nullptr, g.activation});
+#pragma GCC unroll 4
+  for (int i = 0; i < kM; i++)
+#pragma GCC unroll 4
+    for (int j = 0; j < kN; j++) strip[(row + i) * kDotStrip + j] = totals[i * kN + j];
 }
 
 template <class T, int kN>
-void dot_rows(const Gemm<T>& g, int64_t column) {
+void dot_rows(const Gemm<T>& g, int64_t column, T* strip) {
   int64_t row = 0;
-  for (; row + 4 <= g.m; row += 4) dot_tile<T, 4, kN>(g, row, column);
+  for (; row + 4 <= g.m; row += 4) dot_tile<T, 4, kN>(g, row, column, strip);
   switch (g.m - row) {
     case 1:
-      return dot_tile<T, 1, kN>(g, row, column);
+      return dot_tile<T, 1, kN>(g, row, column, strip);
     case 2:
-      return dot_tile<T, 2, kN>(g, row, column);
+      return dot_tile<T, 2, kN>(g, row, column, strip);
     case 3:
-      return dot_tile<T, 3, kN>(g, row, column);
+      return dot_tile<T, 3, kN>(g, row, column, strip);
   }
 }
 
 // Columns outermost: what is large, b, is read once.
 template <class T>
 void dot(const Gemm<T>& g, int64_t from, int64_t to) {
-  for (; from + 4 <= to; from += 4) dot_rows<T, 4>(g, from);
-  for (; from < to; from++) dot_rows<T, 1>(g, from);
+  alignas(64) T strip[kDotRows * kDotStrip];
+  for (int64_t columns; from < to; from += columns) {
+    columns = smaller(kDotStrip, to - from);
+    int64_t j = 0;
+    for (; j + 4 <= columns; j += 4) dot_rows<T, 4>(g, from + j, strip + j);
+    for (; j < columns; j++) dot_rows<T, 1>(g, from + j, strip + j);
+    T* const c = g.c + from;
+    finish_tile<T>(strip, kDotStrip, g.m,
+                   {c, g.n, columns, g.accumulate ? c : nullptr, g.n, g.row_bias,
+                    g.column_bias ? g.column_bias + from : nullptr, nullptr, g.activation});
+  }
 }
 
 template <class T>
@@ -123,7 +136,7 @@ int64_t gemm(const GemmSizes& s, const Runtime& runtime, void* const* operands) 
   }
   if (g.m == 1) g.trans_a = false;
   if (g.n == 1) g.trans_b = true;
-  if (g.m <= 8 && !g.trans_a && g.trans_b) {
+  if (g.m <= kDotRows && !g.trans_a && g.trans_b) {
     const double work = 2.0 * double(g.m) * double(g.n) * double(g.k);
     DotTasks<T> tasks = {&sizes, g, {g.n, larger(1, smaller(g.n / 4, int64_t(work / 250e3)))}};
     run_tasks(runtime, work * double(s.batch) > 1e6, s.batch * tasks.parts.parts, dot_task<T>, &tasks);
