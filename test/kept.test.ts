@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
 import { afterEach, describe, expect, it } from "vitest";
-import { computing, nativeTargets } from "./support/backends.js";
+import { computing, nativeTargets, sameBits } from "./support/backends.js";
+import { difference, valuesOf } from "./support/compare.js";
 import {
+  add,
   conv2d,
+  conv2dInput,
   emptyCache,
   getPrecision,
   memoryStats,
@@ -13,6 +16,7 @@ import {
   setPrecision,
   type ConvOptions,
   type Tensor,
+  where,
 } from "./support/xcorr.js";
 
 /** Convolutions keep their weights as they multiply them. That shows in memory and time, never in results. */
@@ -106,6 +110,45 @@ describe.skipIf(nativeTargets.length === 0)("weights kept between calls", () => 
           }
         });
       });
+
+  for (const [batch, channels, outputs, height, width, options] of [
+    [1, 256, 256, 14, 14, { padding: 1 }],
+    [1, 192, 200, 7, 7, { padding: 1 }],
+    [2, 192, 171, 7, 6, { padding: 2 }],
+    [1, 200, 170, 13, 15, {}],
+    [1, 512, 384, 14, 13, { padding: 1, groups: 2 }],
+  ] as const)
+    it(`few tiles and many weights, ${batch} x ${channels} x ${height} x ${width}: right, and the same bits everywhere`, () => {
+      const groups = (options as ConvOptions).groups ?? 1;
+      const image = randn([batch, channels, height, width]);
+      const weight = randn([outputs, channels / groups, 3, 3]);
+      const y = noGrad(() => conv2d(image, weight, options));
+      const dy = randn(y.shape);
+      const image64 = image.to("float64");
+      const [w64, dy64] = [weight.to("float64"), dy.to("float64")];
+      const expected = valuesOf(noGrad(() => conv2d(image64, w64, options)));
+      const expectedGradient = valuesOf(conv2dInput(image.shape, w64, dy64, options));
+      const seen = new Set<string>();
+      const seenGradients = new Set<string>();
+      for (const way of sameBits)
+        computing(way, () => {
+          const copy = weight.clone();
+          for (let i = 0; i < 3; i++) {
+            const computed = noGrad(() => conv2d(image, copy, options));
+            expect(difference(valuesOf(computed), expected, 5e-5)).toBeNull();
+            seen.add(bits(computed));
+          }
+          const gradient = conv2dInput(image.shape, copy, dy, options);
+          expect(difference(valuesOf(gradient), expectedGradient, 5e-5)).toBeNull();
+          seenGradients.add(bits(gradient));
+        });
+      expect([seen.size, seenGradients.size]).toEqual([1, 1]);
+      const infinite = noGrad(() =>
+        add(image, where(image.gt(image.max().item() - 1e-6), Number.POSITIVE_INFINITY, 0)),
+      );
+      const spoilt = valuesOf(noGrad(() => conv2d(infinite.to("float64"), w64, options)));
+      expect(difference(valuesOf(noGrad(() => conv2d(infinite, weight, options))), spoilt, 5e-5)).toBeNull();
+    });
 
   for (const way of nativeTargets)
     for (const [batch, size, options] of [

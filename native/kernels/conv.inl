@@ -16,7 +16,7 @@
 //     4. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more;
 //        16 if C*K <= 65536.
 //     5. winograd.inl, F(2x2): the same, default or tight precision, 32 of its smaller tiles or more; 16 if
-//        C*K >= 32768 (the input gradient).
+//        C*K >= 32768. Less than 32 tiles of 4. and 5., if C*K >= 32768: winograd_few_tiles.inl.
 //     6. winograd_strided.inl: 3x3, stride 2, float32, default or tight precision, C and K >= 8, 32 tiles of 2x2 or
 //        more; the input gradient with padding 1.
 //     7. conv_input_grad_few_channels.inl: input gradients alone; stride 2, C * phases of the stride from 4 to 16,
@@ -56,7 +56,7 @@
 #include "depthwise.inl"
 #include "depthwise_rows.inl"
 #include "depthwise_rows_input_grad.inl"
-#include "winograd.inl"
+#include "winograd_few_tiles.inl"
 #include "winograd_strided.inl"
 #include "winograd_strided_weight_grad.inl"
 #include "winograd_weight_grad.inl"
@@ -79,14 +79,17 @@ XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t*
   return precision >= kTight && s.batch * ceil_div(out[1], 2) * ceil_div(out[2], 2) >= few2 ? 2 : 0;
 }
 
-// Few tiles pay for the transform of many weights to 16 points, not to 36.
-XCORR_INLINE int64_t least_tiles_of_4(const ConvSizes& s) {
-  return s.in_channels / s.groups * (s.out_channels / s.groups) <= 65536 ? 16 : 32;
-}
-// Input gradient: where there are many weights, transforming them for 16 tiles is less work than packing.
-XCORR_INLINE int input_grad_winograd_tile(const ConvSizes& s, int precision) {
+// Few tiles pay for the transform of many weights to 16 points, not to 36; of a few weights to none.
+XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t* out) {
   const int64_t weights = s.in_channels / s.groups * (s.out_channels / s.groups);
-  return winograd_tile(s, precision, s.in, least_tiles_of_4(s), weights >= 32768 ? 16 : 32);
+  return winograd_tile(s, precision, out, weights <= 65536 ? 16 : 32, many_weights(weights) ? 16 : 32);
+}
+
+template <int kTile>
+int64_t winograd(const Correlation<float>& correlation, const Runtime& runtime) {
+  Winograd<kTile> all(runtime, correlation);
+  const bool few = all.tiles < kFewTiles && many_weights(correlation.in_channels * correlation.out_channels);
+  return few ? WinogradFewTiles<kTile>(all).execute() : all.run();
 }
 
 XCORR_INLINE bool strided_winograd(const ConvSizes& s, int precision, bool input_grad) {
@@ -122,13 +125,12 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
     return strided.large() && !keeps ? strided.forward(operands, "pointwise") : strided.gathered(conv<T>, operands, 5);
   }
   if constexpr (sizeof(T) == 4) {
-    // With fewer tiles direct convolution is faster from the second call on, when packed weights are kept.
-    const int tile = winograd_tile(s, runtime.precision, s.out, least_tiles_of_4(s), 32);
+    const int tile = winograd_tile(s, runtime.precision, s.out);
     int64_t status = kNotFinite;
     if (tile == 4)
-      status = Winograd<4>(named(runtime, "winograd 4x4"), correlation).run();
+      status = winograd<4>(correlation, named(runtime, "winograd 4x4"));
     else if (tile == 2)
-      status = Winograd<2>(named(runtime, "winograd 2x2"), correlation).run();
+      status = winograd<2>(correlation, named(runtime, "winograd 2x2"));
     else if (strided_winograd(s, runtime.precision, false))
       status = StridedWinograd<false>(named(runtime, "winograd stride 2"), correlation).execute();
     if (status != kNotFinite) return status;
@@ -184,15 +186,15 @@ int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const*
     return strided.large() ? strided.input_grad(operands, "pointwise")
                            : strided.spread_out(conv_input_grad<T>, operands);
   }
-  const int tile = sizeof(T) == 4 ? input_grad_winograd_tile(s, runtime.precision) : 0;
+  const int tile = sizeof(T) == 4 ? winograd_tile(s, runtime.precision, s.in) : 0;
   if (input_grad_columns_fit(s, tile > 0 ? 64 : 128))
     return InputGradColumns<T>(s, named(runtime, "columns")).execute(operands);
   if constexpr (sizeof(T) == 4) {
     int64_t status = kNotFinite;
     if (tile == 4)
-      status = Winograd<4>(named(runtime, "winograd 4x4"), correlation).run();
+      status = winograd<4>(correlation, named(runtime, "winograd 4x4"));
     else if (tile == 2)
-      status = Winograd<2>(named(runtime, "winograd 2x2"), correlation).run();
+      status = winograd<2>(correlation, named(runtime, "winograd 2x2"));
     else if (strided_winograd(s, runtime.precision, true))
       status = StridedWinograd<true>(named(runtime, "winograd stride 2"), correlation).execute();
     if (status != kNotFinite) return status;

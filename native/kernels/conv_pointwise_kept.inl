@@ -10,6 +10,7 @@
 #include "kept.inl"
 #include "parallel.inl"
 #include "pointwise_tile.inl"
+#include "turn_out.inl"
 
 namespace xcorr {
 namespace {
@@ -76,8 +77,8 @@ struct KeptPointwise {
       tile_parts = {tiles, larger(ceil_div(tiles, most), smaller(wanted, larger(1, tiles / 4)))};
       panel_parts = {panels.parts, larger(1, smaller(panels.parts / 4, ceil_div(wanted, tile_parts.parts)))};
     }
-    lowest = conv.activation == activation::none ? float(-__builtin_inff()) : float(0);
-    highest = conv.activation == activation::relu6 ? float(6) : float(__builtin_inff());
+    lowest = lowest_of(conv.activation);
+    highest = highest_of(conv.activation);
   }
 
   int64_t packed_elements() const { return channels_in_lanes ? tiles * kColumns * depth : channels * depth; }
@@ -230,29 +231,12 @@ struct KeptPointwise {
   }
 
   // Sums [pixel][channel] of a tile to their places.
-  void turn_out(const float* sums, int64_t rows, int64_t first_channel, int64_t image, int64_t first) const {
-    for (int64_t c = 0; c < kColumns; c += kLanes) {
-      const int64_t count = smaller(kLanes, channels - first_channel - c);
-      for (int64_t r = 0; r < rows; r += kLanes) {
-        const int64_t height = smaller(kLanes, rows - r);
-        typename Simd<float>::V block[kLanes];
-#pragma GCC unroll 16
-        for (int i = 0; i < kLanes; i++) block[i] = i < height ? load(sums + (r + i) * kColumns + c) : splat<float>(0);
-        transpose_blocks<kLanes, kLanes>(block);
-        const int64_t at = image * conv.y_image() + (first_channel + c) * pixels + first + r;
-        const float* const bias = conv.bias ? conv.bias + first_channel + c : nullptr;
-        const float* const residual = conv.residual ? conv.residual + at : nullptr;
-        const auto low = set1(lowest), high = set1(highest);
-#pragma GCC unroll 16
-        for (int i = 0; i < kLanes; i++) {
-          if (i >= count) break;
-          auto v = block[i];
-          if (bias) v = v + set1(bias[i]);
-          if (residual) v = v + load_partial(residual + i * pixels, int(height));
-          store_partial(conv.y + at + i * pixels, min(high, max(low, v)), int(height));
-        }
-      }
-    }
+  void turn_out_tile(const float* sums, int64_t rows, int64_t first_channel, int64_t image, int64_t first) const {
+    const int64_t at = image * conv.y_image() + first_channel * pixels + first;
+    turn_out(
+        sums, kColumns,
+        {rows, smaller(kColumns, channels - first_channel), pixels, conv.bias ? conv.bias + first_channel : nullptr,
+         conv.residual ? conv.residual + at : nullptr, conv.y + at, lowest, highest});
   }
 
   void channel_task(int64_t index) {
@@ -292,7 +276,7 @@ struct KeptPointwise {
           }
           find_pointwise_tile(rows, false)(terms, x + k0 * pixels + at, pixels, b, kColumns, fetch,
                                            {sum, block == 0, false, nullptr, nullptr, nullptr, 0, lowest, highest});
-          if (last) turn_out(sum, rows, tile * kColumns, image, at);
+          if (last) turn_out_tile(sum, rows, tile * kColumns, image, at);
         }
       }
   }
