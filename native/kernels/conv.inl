@@ -39,7 +39,8 @@
 //        rows with stride 1 and 16 images or more; 1x1 with up to 4608 weights, C or K <= 24, planes of 512 pixels or
 //        more.
 //     6. conv_pointwise_weight_grad.inl: one tap, stride 1, images of 256 pixels or more, 2048 pixels or more in all.
-//     7. conv_weight_grad.inl: anything.
+//     7. conv_weight_grad_taps.inl: more than one tap, C and K >= 8, planes with rows of up to 1024 outputs.
+//     8. conv_weight_grad.inl: anything.
 // Few channels, one tap and direct apply to each phase of a strided input gradient by itself, with its own taps.
 #pragma once
 #include "conv_direct.inl"
@@ -53,6 +54,7 @@
 #include "conv_pointwise_strided.inl"
 #include "conv_weight_grad.inl"
 #include "conv_weight_grad_rows.inl"
+#include "conv_weight_grad_taps.inl"
 #include "depthwise.inl"
 #include "depthwise_rows.inl"
 #include "depthwise_rows_input_grad.inl"
@@ -249,6 +251,7 @@ int64_t conv_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const
   }
   if (rows_weight_grad_fit(s)) return RowsWeightGrad<T>(s, named(runtime, "rows"), operands).execute();
   if (pointwise_weight_grad_fits(s)) return PointwiseWeightGrad<T>(s, named(runtime, "pointwise"), operands).execute();
+  if (TapsWeightGrad<T>::fits(s)) return TapsWeightGrad<T>(s, named(runtime, "direct taps"), operands).execute();
   return direct_weight_grad<T>(s, named(runtime, "direct"), operands);
 }
 

@@ -41,7 +41,7 @@ class PointwiseWeightGrad {
         dbias(static_cast<T*>(operands[3])),
         tiles(ceil_div(n, kColumns)),
         panels(row_panels<T>(m)),
-        image_blocks(depth_blocks(pixels)),
+        image_blocks(split_evenly(pixels, kBlockPixels)),
         batch(s.batch) {
     // Sums of a part cost about as much as 60 pixels.
     const int64_t parts = smaller(16, larger(1, batch * pixels / 768));
@@ -60,7 +60,7 @@ class PointwiseWeightGrad {
   }
 
  private:
-  static constexpr int64_t kColumns = kTileColumns<T>, kRowsTogether = 32;
+  static constexpr int64_t kColumns = kTileColumns<T>, kRowsTogether = 32, kBlockPixels = 224;
   const Runtime& runtime;
   const StridedPixels<T>* strided;
   int64_t pixels;
@@ -124,7 +124,7 @@ class PointwiseWeightGrad {
       const int64_t calls_a = larger(1, calls * rows_here / (rows_here + n));
       int64_t call = 0;
       RowsToCome<T> rows_a, rows_b;
-      if (block + 1 < block_to) {
+      if (block + 1 < (row_parts.parts == 1 ? block_parts.count : block_to)) {  // perhaps the next task's
         rows_a = {at(a, m, block + 1) + row_from * pixels, rows_here, depth, pixels, calls_a};
         if (strided)  // rows of all planes: they follow each other
           rows_b = {strided_image(block + 1), n * volume(strided->out) / strided->out[2],
@@ -133,18 +133,17 @@ class PointwiseWeightGrad {
         else
           rows_b = {at(b, n, block + 1), n, depth, pixels, larger(1, calls - calls_a)};
       }
-      for (int64_t panel = panel_from; panel < panel_to; panel++) {
-        const int64_t row = panels.start(panel), rows = panels.size(panel);
-        const auto full_tile = Tiles<T>::template find_rows<Simd<T>::tile_rows>(rows, false);
-        const auto narrow_tile = Tiles<T>::template find_rows<Simd<T>::tile_rows>(rows, true);
-        for (int64_t tile = 0; tile < tiles; tile++) {
-          const int64_t width = panel_width<T>(smaller(kColumns, n - tile * kColumns));
+      // A tile of b stays in the first-level cache.
+      for (int64_t tile = 0; tile < tiles; tile++) {
+        const int64_t width = panel_width<T>(smaller(kColumns, n - tile * kColumns));
+        for (int64_t panel = panel_from; panel < panel_to; panel++) {
+          const int64_t row = panels.start(panel), rows = panels.size(panel);
           T* const to = sums + (part * m + row) * stride + tile * kColumns;
           Ahead<T> ahead;
           (call++ < calls_a ? rows_a : rows_b).share(ahead);
-          (width < kColumns ? narrow_tile : full_tile)(depth, from_a + row * pixels, pixels,
-                                                       packed + tile * kColumns * depth, ahead,
-                                                       {to, stride, width, block > block_from ? to : nullptr, stride});
+          Tiles<T>::template find_rows<Simd<T>::tile_rows>(rows, width < kColumns)(
+              depth, from_a + row * pixels, pixels, packed + tile * kColumns * depth, ahead,
+              {to, stride, width, block > block_from ? to : nullptr, stride});
         }
       }
     }

@@ -10,7 +10,7 @@ namespace xcorr {
 namespace {
 
 template <class T>
-constexpr int kTileColumns = Simd<T>::tile_vectors * Simd<T>::lanes;
+constexpr int kTileColumns = Simd<T>::tile_vectors* Simd<T>::lanes;
 
 // `count` things in `parts` parts whose sizes differ by at most one, the larger ones first.
 struct Split {
@@ -55,13 +55,14 @@ struct TileEnd {
 // which `left` are left in the first one; a row of results that will be written. Without a branch that depends on the
 // tile: one that is mispredicted costs as much as three terms.
 template <class T>
-constexpr int kAheadTerms = Simd<T>::tile_rows * Simd<T>::tile_vectors >= 20 ? 2 : 4;  // 24 fma or more
+constexpr int kAheadTerms = Simd<T>::tile_rows* Simd<T>::tile_vectors >= 20 ? 2 : 4;  // 24 fma or more
 template <class T>
 struct Ahead {
   const T* line = nullptr;
   int64_t step = 0;
   const T* row = nullptr;  // packed tiles move it and `left` on
   int64_t left = 1, lines = 1, jump = 0, burst = 1;
+  int64_t due = 0;  // lines of all of the tile's rows
   const T* out = nullptr;
   int64_t out_stride = 0;
 };
@@ -268,55 +269,57 @@ template <class T, int kRows>
   packed_terms<T, kRows, Simd<T>::tile_vectors, true, true>(depth, a, b, b_stride, copy, ahead, end);
 }
 
-// a's rows where they lie, `a_row` elements apart and contiguous along the depth; b packed as [depth][width]. All rows
-// are addressed from one pointer by odd multiples of a_row, doubled by the address itself, because pointers of their
-// own would not fit the registers.
+// a's rows where they lie, `a_row` elements apart and contiguous along the depth; b packed as [depth][width]. Rows are
+// addressed from two pointers by multiples of a_row, which the address itself doubles: with a pointer a row the
+// compiler moves some of them through vector registers, at the expense of the fma units.
 template <class T, int kRows, int kVectors>
 [[gnu::noinline]] void rows_tile(int64_t depth, const T* a, int64_t a_row, const T* b, const Ahead<T>& ahead,
                                  const TileEnd<T>& end) {
-  constexpr int64_t kLine = 64 / sizeof(T);
+  constexpr int64_t kLine = 64 / sizeof(T), kTerms = 16;
+  constexpr int kHalf = 7;
   typename Simd<T>::V sums[kRows][kVectors];
 #pragma GCC unroll 16
   for (int m = 0; m < kRows; m++)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; v++) sums[m][v] = splat<T>(0);
-  const T* ahead_row = ahead.row ? ahead.row : a;
+  // The lines that are due, evenly over the depth, and no more: what waits for memory keeps nearer lines waiting.
+  const T* ahead_row = ahead.row;
   const int64_t lines = ahead.lines, jump = ahead.jump - lines * kLine;
-  int64_t left = ahead.left;
-  int64_t odd[(kRows + 1) / 2];
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows / 2; i++) {
-    odd[i] = (2 * i + 1) * a_row;
-    __asm__("" : "+r"(odd[i]));  // else the compiler keeps a pointer a row after all
-  }
-  const auto term = [&]() __attribute__((always_inline)) {
-    __asm__("" : "+r"(a));
-    typename Simd<T>::V row[kVectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; v++) row[v] = load(b + v * Simd<T>::lanes);
-#pragma GCC unroll 16
-    for (int m = 0; m < kRows; m++) {
-      const int power = m == 0 ? 1 : m & -m;
-      const auto factor = set1(m == 0 ? *a : a[odd[m / power / 2] * power]);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
-    }
-    a++;
-    b += kVectors * Simd<T>::lanes;
-  };
-  constexpr int kTerms = kAheadTerms<T> / 2;
-  int64_t k = depth;
-  for (; k >= kTerms; k -= kTerms) {
-    __builtin_prefetch(ahead_row, 0, 2);
-    ahead_row += kLine;
-    if (--left == 0) {
+  int64_t left = ahead.left, due = ahead.row ? ahead.due : 0;
+  const int64_t burst = ceil_div(due, larger(1, depth / kTerms));
+  int64_t row3 = 3 * a_row, row5 = 5 * a_row;
+  __asm__("" : "+r"(row3), "+r"(row5));
+  const T* second = a + kHalf * a_row;
+  const T* const b_end = b + depth * kVectors * Simd<T>::lanes;
+  while (b != b_end) {
+    for (int64_t i = smaller(burst, due); i > 0; i--) {
+      __builtin_prefetch(ahead_row, 0, 2);
+      ahead_row += kLine;
+      if (--left > 0) continue;
       left = lines;
       ahead_row += jump;
     }
+    due -= burst;
+    const T* const stop =
+        b_end - b < kTerms * kVectors * Simd<T>::lanes ? b_end : b + kTerms * kVectors * Simd<T>::lanes;
+    do {
+      __asm__("" : "+r"(a), "+r"(second));
+      typename Simd<T>::V row[kVectors];
 #pragma GCC unroll 4
-    for (int i = 0; i < kTerms; i++) term();
+      for (int v = 0; v < kVectors; v++) row[v] = load(b + v * Simd<T>::lanes);
+#pragma GCC unroll 16
+      for (int m = 0; m < kRows; m++) {
+        const T* const half = m < kHalf ? a : second;
+        const int n = m % kHalf;
+        const auto factor = set1(n == 3 ? half[row3] : n == 5 ? half[row5] : n == 6 ? half[2 * row3] : half[n * a_row]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
+      }
+      a++;
+      second++;
+      b += kVectors * Simd<T>::lanes;
+    } while (b != stop);
   }
-  for (; k > 0; k--) term();
   end_tile<T, kRows, kVectors>(sums, end);
 }
 

@@ -33,6 +33,7 @@ struct RowsToCome {
     ahead.row = next;
     ahead.left = ahead.lines = lines;
     ahead.jump = stride;
+    ahead.due = smaller(rows, rows_a_tile) * lines;
     next += rows_a_tile * stride;
     rows -= rows_a_tile;
   }

@@ -35,6 +35,43 @@ XCORR_INLINE void transpose_blocks(V (&rows)[kCount]) {
   }
 }
 
+// 16 bytes each of every so many rows, from element `at` on.
+template <class T, class Rows>
+XCORR_INLINE auto load_pieces_of(const Rows& row, int r, int64_t at) {
+  constexpr int N = Simd<T>::lanes, kPiece = 16 / sizeof(T);
+  if constexpr (N == kPiece)
+    return load(row(r) + at);
+  else if constexpr (N == 2 * kPiece)
+    return load_pieces(row(r) + at, row(r + kPiece) + at);
+  else
+    return load_pieces(row(r) + at, row(r + kPiece) + at, row(r + 2 * kPiece) + at, row(r + 3 * kPiece) + at);
+}
+
+// Columns [0, columns), N or more, of N rows of which the first `width` are wanted. Pieces of a row go where they
+// belong as they are loaded, which takes half of the exchanges. The last block overlaps the one before it.
+template <class T, class Rows>
+XCORR_INLINE void transpose_rows(const Rows& row, int64_t columns, T* to, int64_t to_stride, int width) {
+  constexpr int N = Simd<T>::lanes, kPiece = 16 / sizeof(T);
+  for (int64_t next = 0; next < columns; next += N) {
+    const int64_t j = smaller(next, columns - N);
+#pragma GCC unroll 4
+    for (int piece = 0; piece < N; piece += kPiece) {
+      typename Simd<T>::V block[kPiece];
+#pragma GCC unroll 4
+      for (int r = 0; r < kPiece; r++) block[r] = load_pieces_of<T>(row, r, j + piece);
+      transpose_blocks<N, kPiece>(block);
+#pragma GCC unroll 4
+      for (int r = 0; r < kPiece; r++) {
+        T* const out = to + (j + piece + r) * to_stride;
+        if (width == N)
+          store(out, block[r]);
+        else
+          store_partial(out, block[r], width);
+      }
+    }
+  }
+}
+
 // to[j * to_stride + i] = from[i * from_stride + j] for i < rows, j < columns; for rows <= i < filled rows, 0.
 template <class T>
 [[gnu::noinline]] void transpose_matrix(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to,
@@ -43,6 +80,19 @@ template <class T>
   for (int64_t i = 0; i < filled_rows; i += N) {
     const int64_t height = smaller(N, rows - i);
     const int width = int(smaller(N, filled_rows - i));
+    const T* const first = from + i * from_stride;
+    if (columns >= N && width == N && height == N) {
+      transpose_rows<T>(
+          [&](int r) __attribute__((always_inline)) { return first + r * from_stride; }, columns, to + i, to_stride, N);
+      continue;
+    }
+    if (columns >= N && width > 2 && height >= width) {
+      int64_t offset[N];
+      for (int r = 0; r < N; r++) offset[r] = smaller(r, height - 1) * from_stride;
+      transpose_rows<T>(
+          [&](int r) __attribute__((always_inline)) { return first + offset[r]; }, columns, to + i, to_stride, width);
+      continue;
+    }
     for (int64_t j = 0; j < columns; j += N) {
       const int length = int(smaller(N, columns - j));
       if (smaller(width, length) <= 2) {  // not worth the shuffles
@@ -52,23 +102,13 @@ template <class T>
         continue;
       }
       typename Simd<T>::V block[N];
-      if (height >= N && length == N) {
 #pragma GCC unroll 16
-        for (int r = 0; r < N; r++) block[r] = load(from + (i + r) * from_stride + j);
-      } else {
-#pragma GCC unroll 16
-        for (int r = 0; r < N; r++)
-          block[r] = r < height ? load_partial(from + (i + r) * from_stride + j, length) : splat<T>(0);
-      }
+      for (int r = 0; r < N; r++)
+        block[r] = r < height ? load_partial(from + (i + r) * from_stride + j, length) : splat<T>(0);
       transpose_blocks<N, N>(block);
-      if (width == N && length == N) {
 #pragma GCC unroll 16
-        for (int r = 0; r < N; r++) store(to + (j + r) * to_stride + i, block[r]);
-      } else {
-#pragma GCC unroll 16
-        for (int r = 0; r < N; r++)
-          if (r < length) store_partial(to + (j + r) * to_stride + i, block[r], width);
-      }
+      for (int r = 0; r < N; r++)
+        if (r < length) store_partial(to + (j + r) * to_stride + i, block[r], width);
     }
   }
 }

@@ -31,6 +31,14 @@ XCORR_INLINE VectorF64 load_partial(const double* p, int n) { return _mm256_mask
 XCORR_INLINE void store_partial(float* p, VectorF32 v, int n) { _mm256_maskstore_ps(p, first_lanes8(n), v); }
 XCORR_INLINE void store_partial(double* p, VectorF64 v, int n) { _mm256_maskstore_pd(p, first_lanes4(n), v); }
 
+// 16 bytes from each place.
+XCORR_INLINE VectorF32 load_pieces(const float* a, const float* b) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(a)), _mm_loadu_ps(b), 1);
+}
+XCORR_INLINE VectorF64 load_pieces(const double* a, const double* b) {
+  return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(a)), _mm_loadu_pd(b), 1);
+}
+
 // Some lanes, and what memory has for them, 0 in the others, where nothing is read.
 typedef VectorI32 LanesF32;
 typedef VectorI64 LanesF64;

@@ -27,6 +27,20 @@ XCORR_INLINE VectorF64 load_partial(const double* p, int n) { return _mm512_mask
 XCORR_INLINE void store_partial(float* p, VectorF32 v, int n) { _mm512_mask_storeu_ps(p, first_lanes16(n), v); }
 XCORR_INLINE void store_partial(double* p, VectorF64 v, int n) { _mm512_mask_storeu_pd(p, first_lanes8(n), v); }
 
+// 16 bytes from each place.
+XCORR_INLINE VectorF32 load_pieces(const float* a, const float* b, const float* c, const float* d) {
+  VectorF32 v = _mm512_castps128_ps512(_mm_loadu_ps(a));
+  v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps(b));
+  v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps(c));
+  return _mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(d));
+}
+XCORR_INLINE VectorF64 load_pieces(const double* a, const double* b, const double* c, const double* d) {
+  VectorF64 v = _mm512_castpd128_pd512(_mm_loadu_pd(a));
+  v = _mm512_mask_broadcast_f64x2(v, 0x0c, _mm_loadu_pd(b));
+  v = _mm512_mask_broadcast_f64x2(v, 0x30, _mm_loadu_pd(c));
+  return _mm512_mask_broadcast_f64x2(v, 0xc0, _mm_loadu_pd(d));
+}
+
 // Some lanes, and what memory has for them, 0 in the others, where nothing is read.
 typedef __mmask16 LanesF32;
 typedef __mmask8 LanesF64;
