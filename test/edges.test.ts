@@ -105,6 +105,23 @@ describe("what takes no part quietly", () => {
     }
   });
 
+  it("steps that do not lead to the end, and numbers that a type cannot hold", () => {
+    expect(() => xcorr.arange(0, 4, -1)).toThrow("arange: steps of -1 from 0 do not lead to 4");
+    expect(xcorr.arange(3, 3, -1).shape).toEqual([0]);
+    expect(() => xcorr.full([2], 300, { dtype: "uint8" })).toThrow(ArgumentError);
+  });
+
+  it("names the call in what its parts refuse", () => {
+    const row = tensor([7], { dtype: "int32" });
+    expect(() => xcorr.embedding(row, ones([5, 2]))).toThrow("embedding: index 7 at [0]");
+    expect(() => ones([3]).eq(ones([4]))).toThrow("eq: shapes [3] and [4]");
+    expect(() => lpPool2d(ones([1, 1, 4, 4]), 2, 2, { stride: 0 })).toThrow("lpPool2d: stride");
+    expect(() => xcorr.tripletMarginLoss(ones([3, 4]), ones([3, 5]), ones([3, 4]))).toThrow(
+      "tripletMarginLoss: shapes",
+    );
+    expect(() => xcorr.maskedScatter(ones([2]), ones([3, 2]).gt(0), ones([6]))).toThrow("maskedScatter: mask [3, 2]");
+  });
+
   it("a target that would enlarge the input", () => {
     expect(() => softMarginLoss(ones([1]), ones([3]))).toThrow(ShapeError);
   });
@@ -125,6 +142,13 @@ describe("what takes no part quietly", () => {
     }
     expect(() => counts.gt(1).add_(1)).toThrow(DTypeError);
     expect(counts.add_(3).mul_(2).toArray()).toEqual([8, 10]);
+    const mask = tensor([true, false, true]);
+    expect(
+      mask
+        .add_(tensor([true, false, false]))
+        .mul_(tensor([false, true, true]))
+        .toArray(),
+    ).toEqual([false, false, true]);
   });
 
   it("integers where fractions come out", () => {
@@ -172,6 +196,10 @@ describe.each(ways)("numbers of PyTorch (%s)", (way) => {
     const [x, y] = [f64(0, 0, 0, 2).requiresGrad_(true), f64(3, 0, -1, 3)];
     const [slope] = grad(sum(xlogy(x, y)), [x]);
     expect(slope!.toArray()).toEqual([Math.log(3), 0, 0, Math.log(3)]);
+  });
+
+  via("indexFill counts from the end", () => {
+    expect(indexFill(f64(1, 2, 3), 0, tensor([-1], { dtype: "int32" }), 7).toArray()).toEqual([1, 2, 7]);
   });
 
   via("windows of zeros in lpPool", () => {

@@ -13,7 +13,7 @@ import { cast } from "./view.js";
 
 function compared(name: string, op: CompareCode, a: Operand, b: Operand): Tensor<"bool"> {
   const [x, y] = operands(name, a, b);
-  return comparison(op, x, y);
+  return comparison(op, x, y, name);
 }
 
 /** Whether a = b, element by element; NaN equals nothing. */
@@ -57,7 +57,7 @@ export function logicalOr(a: Tensor, b: Tensor): Tensor<"bool"> {
 }
 /** Whether exactly one is not zero. */
 export function logicalXor(a: Tensor, b: Tensor): Tensor<"bool"> {
-  return comparison("not_equal", truth("logicalXor", "a", a), truth("logicalXor", "b", b));
+  return comparison("not_equal", truth("logicalXor", "a", a), truth("logicalXor", "b", b), "logicalXor");
 }
 /** Whether an element is zero. */
 export function logicalNot(x: Tensor): Tensor<"bool"> {

@@ -1,9 +1,9 @@
 import { isSharedArrayBuffer } from "node:util/types";
 import { setRequiresGrad } from "../autograd/node.js";
 import { isAttached, typedArrayName } from "../core/buffers.js";
-import { bytesPerElement, type DType, isDType, type TypedArray } from "../core/dtype.js";
+import { bytesPerElement, type DType, isDType, isFloating, type TypedArray } from "../core/dtype.js";
 import { ArgumentError, DTypeError, ShapeError } from "../core/errors.js";
-import { checkOptions } from "../core/options.js";
+import { checkNumber, checkOptions } from "../core/options.js";
 import { checkShape, contiguousStrides, describe, format, numel, type Shape } from "../core/shape.js";
 import { foreignBlock } from "../core/memory.js";
 import { Storage } from "../core/storage.js";
@@ -194,6 +194,10 @@ export function full<D extends DType = "float32">(
   const dtype = createOptions<D>("full", options, "float32");
   if (typeof value !== "number" && typeof value !== "boolean")
     throw new ArgumentError(`full: value must be a number, got ${describe(value)}`);
+  if (!isFloating(dtype) && dtype !== "bool") {
+    const [least, most] = dtype === "uint8" ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];
+    checkNumber("full", `value for ${dtype}`, Number(value), least, most);
+  }
   return finish(filled(checkShape("full", shape), dtype, Number(value)), options);
 }
 
@@ -259,7 +263,8 @@ export function arange<D extends DType = "float32">(...given: (number | CreateOp
   }
   if (step === 0) throw new ArgumentError("arange: step must not be 0");
   const dtype = createOptions<D>("arange", options, "float32");
-  const count = Math.max(0, Math.ceil(((end as number) - (start as number)) / (step as number)));
+  const count = Math.ceil(((end as number) - (start as number)) / (step as number));
+  if (count < 0) throw new ArgumentError(`arange: steps of ${step} from ${start} do not lead to ${end}`);
   const t = empty(checkShape("arange", [count]), dtype);
   const array = t.storage.array(dtype);
   for (let i = 0; i < count; i++) array[i] = (start as number) + i * (step as number);

@@ -5,7 +5,7 @@ import { format } from "../core/shape.js";
 import { empty, named, type Tensor } from "../core/tensor.js";
 import { eq } from "./compare.js";
 import { checkIndex } from "./index_checks.js";
-import { indexAdd, indexSelect } from "./indexing.js";
+import { indexAdd, selectFor } from "./indexing.js";
 import { checkTensor, filled } from "./kernel.js";
 import { detach, reshape, unsqueeze } from "./view.js";
 import { where } from "./where.js";
@@ -28,7 +28,7 @@ export function embedding<D extends DType>(
   if (weight.rank !== 2)
     throw new ShapeError(`embedding: weight must be [rows, size], but it is ${format(weight.shape)}`);
   const [rows, size] = weight.shape as [number, number];
-  const taken = reshape(indexSelect(weight, 0, reshape(at, [-1])), [...at.shape, size]);
+  const taken = reshape(selectFor("embedding", weight, 0, reshape(at, [-1])), [...at.shape, size]);
   if (options.paddingIdx === undefined || options.paddingIdx === null) return taken;
   const padding = checkInteger("embedding", "paddingIdx", options.paddingIdx, -rows, rows - 1);
   return where(unsqueeze(eq(at, padding < 0 ? padding + rows : padding), -1), detach(taken), taken);

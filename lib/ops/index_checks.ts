@@ -9,6 +9,8 @@ import { cast } from "./view.js";
 /** @internal */
 export interface AlongDim {
   readonly dim: number;
+  /** What errors name, where another function than the op's own was called. */
+  readonly call?: string;
 }
 
 /** @internal The message for the kernel's report of an index out of range. */

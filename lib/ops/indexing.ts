@@ -4,13 +4,15 @@ import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkNumber, checkOptions } from "../core/options.js";
 import { describe, format, normalizeDim, type Shape } from "../core/shape.js";
 import { empty, isTensor, type Tensor } from "../core/tensor.js";
+import { lt } from "./compare.js";
 import { defineOp, type Op } from "./define.js";
 import { type AlongDim, checkIndex, checkIndexReport } from "./index_checks.js";
 import { around, checkTensor, contiguous, copied, filled, sameDType } from "./kernel.js";
 import { installMethods } from "./methods.js";
-import { mul } from "./pointwise.js";
+import { add, mul } from "./pointwise.js";
 import { scatter } from "./scatter.js";
 import { expand, reshape } from "./view.js";
+import { where } from "./where.js";
 
 /**
  * Reading and writing along one dimension by an index tensor (int32, no negative indices). Every index is checked
@@ -20,7 +22,7 @@ import { expand, reshape } from "./view.js";
 const indexSelectOp: Op<"x" | "index", AlongDim> = defineOp<"x" | "index", AlongDim>({
   name: "index_select",
   inputs: ["x", "index"],
-  forward: ([x, index], { dim }) => {
+  forward: ([x, index], { dim, call }) => {
     const { outer, count, inner } = around(x!.shape, dim);
     const m = index!.shape[0]!;
     const y = empty(
@@ -28,7 +30,7 @@ const indexSelectOp: Op<"x" | "index", AlongDim> = defineOp<"x" | "index", Along
       x!.dtype,
     );
     const report = run("index_select", x!.dtype, [0, outer, count, m, inner], [contiguous(x!), contiguous(index!), y]);
-    checkIndexReport("indexSelect", report, index!, count);
+    checkIndexReport(call ?? "indexSelect", report, index!, count);
     return y;
   },
   grad: {
@@ -81,11 +83,16 @@ function vectorIndex(call: string, index: Tensor): Tensor<"int32"> {
 
 /** The entries of dimension `dim` named by a vector of indices, which may repeat. */
 export function indexSelect<D extends DType>(x: Tensor<D>, dim: number, index: Tensor): Tensor<D> {
-  checkTensor("indexSelect", "x", x);
-  const d = normalizeDim("indexSelect", dim, x.rank);
-  const at = vectorIndex("indexSelect", index);
-  if (x.rank === 0) return reshape(indexSelectOp([reshape(x, [1]), at], { dim: 0 }) as Tensor<D>, []);
-  return indexSelectOp([x, at], { dim: d }) as Tensor<D>;
+  return selectFor("indexSelect", x, dim, index);
+}
+
+/** @internal indexSelect inside of another call, which its errors name. */
+export function selectFor<D extends DType>(call: string, x: Tensor<D>, dim: number, index: Tensor): Tensor<D> {
+  checkTensor(call, "x", x);
+  const d = normalizeDim(call, dim, x.rank);
+  const at = vectorIndex(call, index);
+  if (x.rank === 0) return reshape(indexSelectOp([reshape(x, [1]), at], { dim: 0, call }) as Tensor<D>, []);
+  return indexSelectOp([x, at], { dim: d, call }) as Tensor<D>;
 }
 
 function checkSource(call: string, x: Tensor, dim: number, index: Tensor, source: Tensor): void {
@@ -134,7 +141,8 @@ export function indexFill<D extends DType>(
 ): Tensor<D> {
   checkTensor("indexFill", "x", x);
   const d = normalizeDim("indexFill", dim, x.rank);
-  const at = vectorIndex("indexFill", index);
+  const given = vectorIndex("indexFill", index);
+  const at = where(lt(given, 0), add(given, x.shape[d] ?? 1), given) as Tensor<"int32">; // negative ones count from the end
   if (isTensor(value) && value.rank !== 0) {
     throw new ShapeError(`indexFill: value must be a number or a scalar tensor, but it is ${format(value.shape)}`);
   }

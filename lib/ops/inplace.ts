@@ -126,6 +126,12 @@ export function checkKind(call: string, target: Tensor, value: Tensor): Tensor {
   );
 }
 
+/** The same for sums and products: those of masks are masks again. */
+function checkSum(call: string, target: Tensor, other: Operand, value: Tensor): Tensor {
+  const masks = target.dtype === "bool" && isTensor(other) && other.dtype === "bool";
+  return masks ? value : checkKind(call, target, value);
+}
+
 function checkTarget(call: string, target: unknown): asserts target is Tensor {
   if (!isTensor(target)) throw new ArgumentError(`${call}: the target must be a tensor`);
 }
@@ -133,7 +139,7 @@ function checkTarget(call: string, target: unknown): asserts target is Tensor {
 /** target += other, in place. `other` may be scaled: target += alpha * other. */
 export function add_<D extends DType>(target: Tensor<D>, other: Operand, options: AlphaOptions = {}): Tensor<D> {
   checkTarget("add_", target);
-  return assign("add_", target, checkKind("add_", target, add(target, scaled("add_", other, options))), true);
+  return assign("add_", target, checkSum("add_", target, other, add(target, scaled("add_", other, options))), true);
 }
 
 /** target -= other, in place. */
@@ -145,7 +151,7 @@ export function sub_<D extends DType>(target: Tensor<D>, other: Operand, options
 /** target *= other, in place. */
 export function mul_<D extends DType>(target: Tensor<D>, other: Operand): Tensor<D> {
   checkTarget("mul_", target);
-  return assign("mul_", target, checkKind("mul_", target, mul(operand(target, other), other)), true);
+  return assign("mul_", target, checkSum("mul_", target, other, mul(operand(target, other), other)), true);
 }
 
 /** target /= other, in place. */

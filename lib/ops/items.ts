@@ -289,6 +289,8 @@ export function maskedScatter<D extends DType>(x: Tensor<D>, mask: Tensor, sourc
   checkTensor("maskedScatter", "x", x);
   checkBool("maskedScatter", mask);
   checkTensor("maskedScatter", "source", source);
+  if (!sameShape(broadcastShapes("maskedScatter", mask.shape, x.shape), x.shape))
+    throw new ShapeError(`maskedScatter: mask ${format(mask.shape)} must broadcast to x ${format(x.shape)}`);
   const places = flatPlaces(expand(mask, x.shape));
   if (source.numel() < places.numel()) {
     throw new ShapeError(

@@ -95,8 +95,8 @@ export function binaryInto(op: BinaryCode, a: Tensor, b: Tensor, y: Tensor, p0 =
   run("binary", a.dtype, binarySizes(binaryNumber[op], y.shape, a, b, p0, 0), [a, b, y]);
 }
 
-export function comparison(op: CompareCode, a: Tensor, b: Tensor): Tensor<"bool"> {
-  const shape = broadcastShapes(op, a.shape, b.shape);
+export function comparison(op: CompareCode, a: Tensor, b: Tensor, name: string = op): Tensor<"bool"> {
+  const shape = broadcastShapes(name, a.shape, b.shape);
   const y = empty(shape, "bool");
   run("compare", a.dtype, binarySizes(compareNumber[op], shape, a, b, 0, 0), [a, b, y]);
   return y;

@@ -131,6 +131,7 @@ export function cosineEmbeddingLoss<D extends DType>(
         `${format(input2.shape)} and ${format(target.shape)}`,
     );
   }
+  if (input1.rank === 2) broadcastShapes(call, [Math.max(input1.shape[0]!, input2.shape[0]!)], target.shape);
   const total = (t: Tensor): Tensor => sum(t, { dim: -1 });
   const length = (x: Tensor<D>): Tensor => add(total(square(x) as Tensor), 1e-12);
   const cos = div(total(mul(input1, input2) as Tensor), sqrt(mul(length(input1), length(input2))));
@@ -167,6 +168,7 @@ export function tripletMarginLoss<D extends DType>(
       `${call}: anchor ${format(anchor.shape)}, positive ${format(positive.shape)} and negative ${format(negative.shape)} must have the same number of dimensions`,
     );
   }
+  broadcastShapes(call, broadcastShapes(call, anchor.shape, positive.shape), negative.shape);
   const o = { p: options.p ?? 2, eps: options.eps ?? 1e-6 };
   const near = pairwiseDistance(anchor, positive, o);
   let far = pairwiseDistance(anchor, negative, o);

@@ -5,6 +5,7 @@ import { checkNumber, checkOptions } from "../core/options.js";
 import type { Tensor } from "../core/tensor.js";
 import { relu } from "./activation.js";
 import { avgPool1d, avgPool2d, avgPool3d } from "./avg_pool.js";
+import { checkTensor, floating } from "./kernel.js";
 import { abs, mul, sign } from "./pointwise.js";
 import { pow } from "./power.js";
 import { type PerDimension, perDimension } from "./window.js";
@@ -30,7 +31,10 @@ function lpPool(
   checkNumber(call, "p", p);
   if (p === 0 || !Number.isFinite(p))
     throw new ArgumentError(`${call}: p must be a finite number other than 0, got ${describe(p)}`);
+  checkTensor(call, "x", x);
+  floating(call, "x", x);
   const kernel = perDimension(call, "kernelSize", kernelSize, dims, 1);
+  if (options.stride !== undefined && options.stride !== null) perDimension(call, "stride", options.stride, dims, 1);
   const pool = [avgPool1d, avgPool2d, avgPool3d][dims - 1]!;
   const means = pool(pow(x, p), kernel, options);
   // sign * relu(|.|) changes no value: it stops the infinite derivative of the root where a window is all zeros.
