@@ -74,7 +74,7 @@ abstract class ConvTranspose extends ConvBase {
   } {
     const { stride, padding, dilation, groups, outputPadding } = this;
     const all = { bias: this.bias as Tensor<D> | null, stride, padding, dilation, groups };
-    return outputSize === undefined || outputSize === null ? { ...all, outputPadding } : { ...all, outputSize };
+    return outputSize === undefined || outputSize === null ? { outputPadding, ...all } : { outputSize, ...all };
   }
 
   override extraText(): string {

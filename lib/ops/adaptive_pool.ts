@@ -129,7 +129,7 @@ function adaptiveMaxPool(
   checkFlag(call, "returnIndices", options.returnIndices);
   const geometry = readOutputSize(call, dims, x, outputSize);
   const returnIndices = options.returnIndices ?? false;
-  const results = adaptiveMaxPoolOp.all([x], { ...geometry, returnIndices });
+  const results = adaptiveMaxPoolOp.all([x], { returnIndices, ...geometry });
   return returnIndices ? [results[0]!, results[1] as Tensor<"int32">] : results[0]!;
 }
 

@@ -87,12 +87,8 @@ function avgPool(call: string, dims: number, x: Tensor, kernelSize: PerDimension
   const divisor = options.divisorOverride ?? 0;
   if (options.divisorOverride === 0) throw new ArgumentError(`${call}: divisorOverride must not be 0`);
   checkInteger(call, "divisorOverride", divisor, -(2 ** 31) + 1);
-  const geometry = readGeometry(call, dims, x, kernelSize, {
-    ...(options.stride === undefined ? {} : { stride: options.stride }),
-    ...(options.padding === undefined ? {} : { padding: options.padding }),
-    ...(options.ceilMode === undefined ? {} : { ceilMode: options.ceilMode }),
-  });
-  return avgPoolOp([x], { ...geometry, countIncludePad: options.countIncludePad ?? true, divisor });
+  const geometry = readGeometry(call, dims, x, kernelSize, options);
+  return avgPoolOp([x], { countIncludePad: options.countIncludePad ?? true, divisor, ...geometry });
 }
 
 /**

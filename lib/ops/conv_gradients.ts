@@ -5,7 +5,7 @@ import { checkShape, describe, format, sameShape, type Shape } from "../core/sha
 import { named, type Tensor } from "../core/tensor.js";
 import type { ConvPadding } from "./conv.js";
 import { checkWeight, convOutput, convPadding, weightLayout } from "./conv_arguments.js";
-import { type ConvGeometry, convInputGradOp, convWeightGradOp } from "./convolution.js";
+import { type ConvGeometry, convInputGradOp, convWeightGradOp, weightGradOptions } from "./convolution.js";
 import { checkTensor } from "./kernel.js";
 import { squeeze, unsqueeze } from "./view.js";
 import { checkImages, imageLayout, type PerDimension, perDimension } from "./window.js";
@@ -112,7 +112,7 @@ function convWeight(
   }
   const geometry = readGeometry(call, dims, x.shape, shape, gradOutput, options);
   const [images, gradients] = batched ? [x, gradOutput] : [unsqueeze(x, 0), unsqueeze(gradOutput, 0)];
-  return convWeightGradOp([images, gradients], { ...geometry, bias: false });
+  return convWeightGradOp([images, gradients], weightGradOptions(geometry, false));
 }
 
 /**

@@ -2,7 +2,7 @@ import { isGradEnabled } from "../autograd/mode.js";
 import { activationCodes, blockImages } from "../backend/abi.js";
 import { isFloating } from "../core/dtype.js";
 import { empty, type Tensor } from "../core/tensor.js";
-import { type ConvGeometry, convInputGradOp, convSizes, convWeightGradOp } from "./convolution.js";
+import { type ConvGeometry, convInputGradOp, convSizes, convWeightGradOp, weightGradOptions } from "./convolution.js";
 import { defineOp, type GradContext, type Op, type Sample } from "./define.js";
 import { maxPoolGradOp } from "./max_pool.js";
 import { sum } from "./reduce.js";
@@ -97,7 +97,7 @@ function composedGradients(c: GradContext<Inputs, ConvGeometry>): (Tensor | null
   const dz = maxPoolGradOp([where(passes, c.dy, 0), index], pooling);
   const dx = c.needs("x") ? convInputGradOp([dz, c.input("weight"), null], g) : null;
   if (!c.needs("weight")) return [dx, null, c.needs("bias") ? sum(dz, { dim: [0, 2, 3] }) : null];
-  const [dweight, dbias = null] = convWeightGradOp.all([c.input("x"), dz], { ...g, bias: c.needs("bias") });
+  const [dweight, dbias = null] = convWeightGradOp.all([c.input("x"), dz], weightGradOptions(g, c.needs("bias")));
   return [dx, dweight!, dbias];
 }
 

@@ -130,7 +130,7 @@ function convTranspose<D extends DType>(
     }
   });
   checkShape(call, [batched ? x.shape[0]! : 1, outChannels, ...out]);
-  const y = convInputGradOp([batched ? x : unsqueeze(x, 0), weight, bias], { ...part, in: out, out: size });
+  const y = convInputGradOp([batched ? x : unsqueeze(x, 0), weight, bias], { in: out, out: size, ...part });
   return (batched ? y : squeeze(y, 0)) as Tensor<D>;
 }
 

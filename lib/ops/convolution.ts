@@ -115,7 +115,7 @@ export const convOp: Op<"x" | "weight" | "bias", ConvGeometry> = defineOp<"x" | 
       const dx = c.needs("x") ? convInputGradOp([c.dy, c.input("weight"), null], c.options) : null;
       if (!c.needs("weight")) return [dx, null, c.needs("bias") ? biasGrad(c.dy) : null];
       const bias = c.needs("bias");
-      const [dweight, dbias = null] = convWeightGradOp.all([c.input("x"), c.dy], { ...c.options, bias });
+      const [dweight, dbias = null] = convWeightGradOp.all([c.input("x"), c.dy], weightGradOptions(c.options, bias));
       return [dx, dweight!, dbias];
     },
   },
@@ -145,7 +145,7 @@ export const convInputGradOp: Op<"dy" | "weight" | "bias", ConvGeometry> = defin
     reads: (needs) => [...(needs("dy") ? (["weight"] as const) : []), ...(needs("weight") ? (["dy"] as const) : [])],
     formula: (c) => [
       c.needs("dy") ? convOp([c.dy, c.input("weight"), null], c.options) : null,
-      c.needs("weight") ? convWeightGradOp([c.dy, c.input("dy")], { ...c.options, bias: false }) : null,
+      c.needs("weight") ? convWeightGradOp([c.dy, c.input("dy")], weightGradOptions(c.options, false)) : null,
       c.needs("bias") ? biasGrad(c.dy) : null,
     ],
   },
@@ -159,6 +159,12 @@ export const convInputGradOp: Op<"dy" | "weight" | "bias", ConvGeometry> = defin
 interface WeightGradOptions extends ConvGeometry {
   /** Whether the gradient of the bias is a second output, from the same pass over dy. */
   readonly bias: boolean;
+}
+
+/** @internal Of a convolution's geometry, which may come from such options with another bias. */
+export function weightGradOptions(g: ConvGeometry, bias: boolean): WeightGradOptions {
+  const { groups, kernel, stride, dilation, pad, out } = g;
+  return { groups, in: g.in, kernel, stride, dilation, pad, out, bias };
 }
 
 /** @internal The gradient of conv with respect to weight, and to the bias where asked for. */

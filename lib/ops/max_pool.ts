@@ -117,7 +117,7 @@ function maxPool(
     throw new ShapeError(`${call}: a plane ${format(geometry.in)} has more elements than int32 indices can tell apart`);
   }
   const returnIndices = options.returnIndices ?? false;
-  const results = maxPoolOp.all([x], { ...geometry, returnIndices });
+  const results = maxPoolOp.all([x], { returnIndices, ...geometry });
   return returnIndices ? [results[0]!, results[1] as Tensor<"int32">] : results[0]!;
 }
 

@@ -86,7 +86,7 @@ export function readGeometry(
   checkFlag(call, "ceilMode", options.ceilMode);
   const size = spatial(x, dims);
   const given = { in: size, kernel, stride, dilation, pad };
-  const geometry = { ...given, out: poolOutput(call, given, options.ceilMode ?? false) };
+  const geometry = { out: poolOutput(call, given, options.ceilMode ?? false), ...given };
   checkShape(call, [...x.shape.slice(0, x.rank - dims), ...geometry.out]);
   return geometry;
 }

@@ -181,7 +181,7 @@ const diagonalOp: Op<"x", Diagonal> = defineOp<"x", Diagonal>({
   inputs: ["x"],
   view: true,
   forward: ([x], options) => diagonalWindow(x!, options),
-  grad: { x: { formula: (c) => diagonalScatterOp([c.dy], { ...c.options, into: c.shape("x") }) } },
+  grad: { x: { formula: (c) => diagonalScatterOp([c.dy], { into: c.shape("x"), ...c.options }) } },
   samples: () => [
     { inputs: { x: [3, 4] }, options: { offset: 1, dim0: 0, dim1: 1 } },
     { inputs: { x: [2, 4, 3] }, options: { offset: -1, dim0: 2, dim1: 0 } },

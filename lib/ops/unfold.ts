@@ -16,7 +16,7 @@ import { checkImages, type PerDimension, perDimension, runContiguous, spatial } 
 type ColumnGeometry = Omit<ConvGeometry, "groups">;
 
 function sizesOf(batch: number, channels: number, g: ColumnGeometry): number[] {
-  return convSizes(batch, channels, 1, { ...g, groups: 1 });
+  return convSizes(batch, channels, 1, { groups: 1, ...g });
 }
 
 interface Case {

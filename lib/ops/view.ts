@@ -220,7 +220,7 @@ const sliceOp: Op<"x", SliceOptions> = defineOp<"x", SliceOptions>({
     return alias(x!, shape, strides, x!.offset + start * x!.strides[dim]!);
   },
   grad: {
-    x: { formula: (c) => sliceScatterOp([c.dy], { ...c.options, into: c.shape("x") }) },
+    x: { formula: (c) => sliceScatterOp([c.dy], { into: c.shape("x"), ...c.options }) },
   },
   samples: () => [
     { inputs: { x: [5, 3] }, options: { dim: 0, start: 1, step: 2, size: 2 } },
