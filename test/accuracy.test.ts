@@ -23,6 +23,9 @@ const layers: Layer[] = [
   ["ResNet-50 stem", [1, 3, 112, 112], [64, 3, 7, 7], { padding: 3, stride: 2 }],
   ["VGG-16 first", [1, 3, 112, 112], [64, 3, 3, 3], { padding: 1 }],
   ["CIFAR ResNet", [16, 16, 32, 32], [16, 16, 3, 3], { padding: 1 }],
+  ["CIFAR ResNet, first", [16, 3, 32, 32], [16, 3, 3, 3], { padding: 1 }],
+  ["CIFAR ResNet, 3x3, stride 2", [32, 32, 16, 16], [64, 32, 3, 3], { padding: 1, stride: 2 }],
+  ["CIFAR ResNet, 1x1, stride 2", [32, 32, 16, 16], [64, 32, 1, 1], { stride: 2 }],
   ["LeNet-5 second", [32, 6, 14, 14], [16, 6, 5, 5], {}],
   ["MobileNetV2 depthwise", [2, 96, 56, 56], [96, 1, 3, 3], { padding: 1, groups: 96 }],
 ];

@@ -15,6 +15,7 @@ const layers: [name: string, x: number[], weight: number[], options: Options][] 
   ["F(4x4), groups", [8, 48, 12, 12], [64, 24, 3, 3], { padding: 1, groups: 2 }],
   ["F(2x2)", [1, 48, 14, 13], [40, 48, 3, 3], {}],
   ["F(2x2), 16 tiles", [1, 184, 7, 7], [184, 184, 3, 3], { padding: 1 }],
+  ["weight gradient of three channels", [9, 3, 30, 32], [16, 3, 3, 3], { padding: 1 }],
   ["stride 2", [4, 32, 14, 14], [48, 32, 3, 3], { padding: 1, stride: 2 }],
 ];
 const values = [[Number.POSITIVE_INFINITY], [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY], [Number.NaN], [3e38]];

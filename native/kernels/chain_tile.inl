@@ -14,8 +14,9 @@ struct Chain {
   int terms = 0;
   ChainTerm term[4];
   int64_t depth, a_stride, b_stride;  // of each term
+  const float* ahead = nullptr;       // lines to fetch meanwhile, one a step
 };
-template <int kRows, int kVectors>
+template <int kRows, int kVectors, bool kAhead>
 [[gnu::noinline]] void chain_tile(const Chain& chain, const TileEnd<float>& end) {
   using V = Simd<float>::V;
   V sums[kRows][kVectors];
@@ -24,9 +25,14 @@ template <int kRows, int kVectors>
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; v++) sums[m][v] = set1(0.0f);
   const int64_t a_stride = chain.a_stride, b_stride = chain.b_stride;
+  const float* ahead = chain.ahead;
   for (int i = 0; i < chain.terms; i++) {
     const float *a = chain.term[i].a, *b = chain.term[i].b;
     for (int64_t k = 0; k < chain.depth; k++, a += a_stride, b += b_stride) {
+      if (kAhead) {
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += 16;
+      }
       V row[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; v++) row[v] = load(b + v * Simd<float>::lanes);
@@ -42,11 +48,11 @@ template <int kRows, int kVectors>
 }
 using ChainTile = void (*)(const Chain&, const TileEnd<float>&);
 // The tile for so many rows; narrow: with columns for one vector.
-template <int kRows = Simd<float>::tile_rows>
+template <bool kAhead = false, int kRows = Simd<float>::tile_rows>
 ChainTile find_chain_tile(int64_t rows, bool narrow) {
   if constexpr (kRows > 1)
-    if (rows < kRows) return find_chain_tile<kRows - 1>(rows, narrow);
-  return narrow ? chain_tile<kRows, 1> : chain_tile<kRows, Simd<float>::tile_vectors>;
+    if (rows < kRows) return find_chain_tile<kAhead, kRows - 1>(rows, narrow);
+  return narrow ? chain_tile<kRows, 1, kAhead> : chain_tile<kRows, Simd<float>::tile_vectors, kAhead>;
 }
 
 }  // namespace

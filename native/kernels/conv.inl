@@ -35,12 +35,15 @@
 //     3. winograd_weight_grad.inl, F(3x3, 4x4), then F(3x3, 2x2): as above, C and K >= 16, 16 tiles or more.
 //     4. winograd_strided_weight_grad.inl: as winograd_strided.inl, and at most an eighth of the tiles' outputs beside
 //        the image.
-//     5. conv_weight_grad_rows.inl: up to 2560 weights and rows of outputs that fill 16 lanes, strides up to 4; shorter
+//     5. winograd_columns_weight_grad.inl: 3x3, stride 1, float32, default precision, up to 3 channels, images of up to
+//        4096 pixels whose rows fill 16 lanes, 64 rows of its tiles or more.
+//     6. conv_weight_grad_rows.inl: up to 2560 weights and rows of outputs that fill 16 lanes, strides up to 4; shorter
 //        rows with stride 1 and 16 images or more; 1x1 with up to 4608 weights, C or K <= 24, planes of 512 pixels or
 //        more.
-//     6. conv_pointwise_weight_grad.inl: one tap, stride 1, images of 256 pixels or more, 2048 pixels or more in all.
-//     7. conv_weight_grad_taps.inl: more than one tap, C and K >= 8, planes with rows of up to 1024 outputs.
-//     8. conv_weight_grad.inl: anything.
+//     7. conv_pointwise_weight_grad.inl: one tap, stride 1, 1536 pixels or more in all, images of at least 256 pixels,
+//        or of 64 with up to 65536 weights.
+//     8. conv_weight_grad_taps.inl: more than one tap, C and K >= 8, planes with rows of up to 1024 outputs.
+//     9. conv_weight_grad.inl: anything.
 // Few channels, one tap and direct apply to each phase of a strided input gradient by itself, with its own taps.
 #pragma once
 #include "conv_direct.inl"
@@ -58,6 +61,7 @@
 #include "depthwise.inl"
 #include "depthwise_rows.inl"
 #include "depthwise_rows_input_grad.inl"
+#include "winograd_columns_weight_grad.inl"
 #include "winograd_few_tiles.inl"
 #include "winograd_strided.inl"
 #include "winograd_strided_weight_grad.inl"
@@ -247,6 +251,8 @@ int64_t conv_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const
       status = WinogradWeightGrad<2>(s, named(runtime, "winograd 2x2"), operands).run();
     else if (strided_winograd(s, runtime.precision, false) && whole_strided_tiles(s))
       status = StridedWinogradWeightGrad(s, named(runtime, "winograd stride 2"), operands).execute();
+    else if (runtime.precision >= kDefault && WinogradColumnsWeightGrad::fits(s))
+      status = WinogradColumnsWeightGrad(s, named(runtime, "winograd columns"), operands).execute();
     if (status != kNotFinite) return status;
   }
   if (rows_weight_grad_fit(s)) return RowsWeightGrad<T>(s, named(runtime, "rows"), operands).execute();

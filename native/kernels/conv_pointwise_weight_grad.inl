@@ -19,7 +19,9 @@ XCORR_INLINE bool pointwise_weight_grad_fits(const ConvSizes& s) {
   bool same = volume(s.kernel) == 1 && s.groups == 1;
   for (int d = 0; d < kSpatial; d++) same = same && s.stride[d] == 1 && s.pad[d] == 0 && s.in[d] == s.out[d];
   const int64_t pixels = volume(s.out);
-  return same && pixels >= 256 && s.batch * pixels >= 2048 && s.out_channels > 0;
+  // The sums of large weights are read and written for every image of few pixels.
+  const bool few_sums = pixels >= 256 || (pixels >= 64 && s.in_channels * s.out_channels <= 65536);
+  return same && few_sums && s.batch * pixels >= 1536 && s.out_channels > 0;
 }
 
 template <class T>
@@ -51,7 +53,8 @@ class PointwiseWeightGrad {
 
   int64_t execute() {
     sums = static_cast<T*>(runtime.scratch(0, block_parts.parts * m * tiles * kColumns * int64_t(sizeof(T))));
-    bias_sums = static_cast<T*>(runtime.scratch(1, block_parts.parts * larger(m, n) * int64_t(sizeof(T))));
+    bias_sums =
+        static_cast<T*>(runtime.scratch(1, block_parts.parts * outputs() * (1 + Wide<T>::width) * int64_t(sizeof(T))));
     if (!sums || !bias_sums) return kOutOfMemory;
     run_tasks(runtime, block_parts.parts * row_parts.parts, [&](int64_t index) { multiply(index); });
     if (failed) return kOutOfMemory;
@@ -72,8 +75,11 @@ class PointwiseWeightGrad {
   Split panels, image_blocks;
   int64_t batch;
   Split block_parts, row_parts;
-  T *sums, *bias_sums;  // [part of the blocks][m][tiles * kColumns], [part][output channel]
+  T* sums;       // [part of the blocks][m][tiles * kColumns]
+  T* bias_sums;  // [part][output channel], then the 16 lanes of each
   bool failed = false;
+
+  int64_t outputs() const { return swapped ? n : m; }
 
   // Of an operand's first channel.
   const T* at(const T* operand, int64_t channels, int64_t block) const {
@@ -93,19 +99,15 @@ class PointwiseWeightGrad {
       failed = true;
       return;
     }
-    T* const bias = bias_sums + part * (swapped ? n : m);
     const bool sum_bias = dbias && (!swapped || row_part == 0);
+    const int64_t bias_from = swapped ? 0 : row_from, bias_to = swapped ? n : row_from + rows_here;
+    T* const lanes = bias_sums + (block_parts.parts + part * Wide<T>::width) * outputs();
     const int64_t stride = tiles * kColumns;
     for (int64_t block = block_from; block < block_to; block++) {
       const int64_t depth = image_blocks.size(block % image_blocks.parts);
       const T* const from_a = at(a, m, block);
       const T* const from_b = at(b, n, block);
-      if (sum_bias) {
-        const T* const dy = swapped ? from_b : from_a;
-        const int64_t first = swapped ? 0 : row_from, end = swapped ? n : row_from + rows_here;
-        for (int64_t k = first; k < end; k++)
-          bias[k] = (block > block_from ? bias[k] : T(0)) + sum_lanes(dy + k * pixels, depth);
-      }
+      if (sum_bias) add_bias(swapped ? from_b : from_a, depth, bias_from, bias_to, block == block_from, lanes);
       for (int64_t tile = 0; tile < tiles; tile++) {
         const int64_t count = smaller(kColumns, n - tile * kColumns), width = panel_width<T>(count);
         const T* rows = from_b + tile * kColumns * pixels;
@@ -147,6 +149,20 @@ class PointwiseWeightGrad {
         }
       }
     }
+    if (sum_bias)
+      add_lanes(lanes + bias_from * Wide<T>::width, bias_to - bias_from, bias_sums + part * outputs() + bias_from);
+  }
+
+  // Sums of `depth` pixels of channels [first, end), in 16 lanes each.
+  void add_bias(const T* from, int64_t depth, int64_t first, int64_t end, bool initial, T* lanes) const {
+    for (int64_t k = first; k < end; k++) {
+      T* const to = lanes + k * Wide<T>::width;
+      Wide<T> sum = initial ? Wide<T>::of(0) : Wide<T>::load(to);
+      int64_t i = 0;
+      for (; i + Wide<T>::width <= depth; i += Wide<T>::width) sum.add(Wide<T>::load(from + k * pixels + i));
+      if (i < depth) sum.add(Wide<T>::load_partial(from + k * pixels + i, depth - i));
+      sum.store(to);
+    }
   }
 
   // The parts' sums of some rows, and then their bias.
@@ -162,8 +178,7 @@ class PointwiseWeightGrad {
       transpose_matrix<T>(total, stride, rows, n, dw + first, m, rows);
     else
       copy_rows<T>(total, stride, rows, n, dw + first * n, n, n);
-    const int64_t outputs = swapped ? n : m;
-    if (dbias && index == 0) sum_parts(bias_sums, outputs, block_parts.parts, outputs, dbias);
+    if (dbias && index == 0) sum_parts(bias_sums, outputs(), block_parts.parts, outputs(), dbias);
   }
 };
 

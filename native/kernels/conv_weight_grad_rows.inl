@@ -25,31 +25,6 @@ XCORR_INLINE bool weight_grad_image_lanes(const ConvSizes& s) {
          volume(s.in) * (s.in_channels / s.groups) <= 8192 && !rows_fill_lanes(forward_axis(s, 2));
 }
 
-// to[i] = the sum of the 16 lanes at sums + 16 * i, by the tree of Wide.
-template <class T>
-void add_lanes(const T* sums, int64_t count, T* to) {
-  constexpr int N = Simd<T>::lanes;
-  for (int64_t i = 0; i < count; i += N) {
-    const int n = int(smaller(N, count - i));
-    typename Simd<T>::V rows[N];
-#pragma GCC unroll 16
-    for (int j = 0; j < N; j++) {
-      Wide<T> wide = Wide<T>::load(sums + (i + (j < n ? j : 0)) * Wide<T>::width);
-#pragma GCC unroll 4
-      for (int half = Wide<T>::vectors / 2; half > 0; half /= 2)
-#pragma GCC unroll 4
-        for (int v = 0; v < half; v++) wide.v[v] = wide.v[v] + wide.v[v + half];
-      rows[j] = wide.v[0];
-    }
-    transpose_blocks<N, N>(rows);
-#pragma GCC unroll 4
-    for (int half = N / 2; half > 0; half /= 2)
-#pragma GCC unroll 8
-      for (int j = 0; j < half; j++) rows[j] = rows[j] + rows[j + half];
-    store_partial(to + i, rows[0], n);
-  }
-}
-
 // 16 images' planes of one channel as [row][column][image], zeros around them and for images that are not there.
 template <class T>
 void transpose_images(const T* from, int64_t stride, int64_t images, int64_t height, int64_t width, int64_t top,

@@ -115,6 +115,10 @@ struct PixelGather {
     for (const Piece* p = piece; p < piece + pieces; p++) {
       const T* const from = plane + p->from;
       __builtin_prefetch(from + ahead);
+      if (2 * p->count <= kLanes && p->room >= kLanes) {  // what lies behind may be a row that nobody wants
+        store(to + p->to, every_second<kLanes>(load(from), splat<T>(0), false));
+        continue;
+      }
       __builtin_prefetch(from + ahead + kLanes);
       if (p->room == 2 * kLanes)
         store(to + p->to, every_second<kLanes>(load(from), load(from + kLanes), false));

@@ -8,6 +8,7 @@
 // second-level cache; while it multiplies, the pixels that come next are fetched. Slices (16 or fewer, from the sizes
 // alone) end as weights of their own and are added in order.
 #pragma once
+#include "lines_to_come.inl"
 #include "sum_parts.inl"
 #include "winograd.inl"
 
@@ -20,7 +21,7 @@ struct WinogradWeightGrad {
   static constexpr int kLanes = Simd<float>::lanes, kColumns = kTileColumns<float>;
   static constexpr int64_t kBlockTiles = kTile == 4 ? 32 : 72;                    // the same memory
   static constexpr int64_t kSixteens = 4;                                         // channels of a task's part
-  static constexpr int64_t kMostRuns = 64, kLine = 16;                            // floats of a cache line
+  static constexpr int64_t kLine = 16;                                            // floats of a cache line
   static constexpr int kNarrowRows = kLanes == 16 ? 16 : Simd<float>::tile_rows;  // of a tile one vector wide
   using V = Simd<float>::V;
 
@@ -37,34 +38,6 @@ struct WinogradWeightGrad {
     int64_t first(int64_t part) const { return parts.start(part) * 16; }
     int64_t count(int64_t part) const { return smaller(parts.size(part) * 16, group_channels - first(part)); }
     int64_t most() const { return parts.size(0) * 16; }
-  };
-  // Pixels that come next: `count` runs of `length` floats, `stride` apart. Each call gives the next kLines lines.
-  struct Ahead {
-    struct Runs {
-      const float* from;
-      int64_t stride, count, length;
-    };
-    Runs runs[kMostRuns];
-    int used = 0, current = 0;
-    int64_t run = 0, at = 0;
-
-    void add(const float* from, int64_t stride, int64_t count, int64_t length) {
-      if (count <= 0 || length <= 0 || used == kMostRuns) return;
-      if (stride == length) length *= count, count = 1;
-      runs[used++] = {from, stride, count, length};
-    }
-    // A place to fetch `floats` from; `otherwise` once nothing is left.
-    const float* next(int64_t floats, const float* otherwise) {
-      if (current == used) return otherwise;
-      const Runs& r = runs[current];
-      const float* const from = r.from + run * r.stride + at;
-      if ((at += floats) < r.length) return from;
-      at = 0;
-      if (++run < r.count) return from;
-      run = 0;
-      current++;
-      return from;
-    }
   };
   // A task's memory.
   struct Own {
@@ -138,7 +111,7 @@ struct WinogradWeightGrad {
   }
   // Whole rows of the region, of all channels.
   template <int kReach>
-  static void add_region(const Side& side, int64_t group, int64_t part, const Piece& p, Ahead& ahead) {
+  static void add_region(const Side& side, int64_t group, int64_t part, const Piece& p, LinesToCome& ahead) {
     const Region r = region<kReach>(side, group, part, p);
     ahead.add(r.image - r.first_column, side.height * side.width, side.count(part), r.rows * side.width);
   }
@@ -283,7 +256,7 @@ struct WinogradWeightGrad {
   }
 
   // sums[point][panel of outputs][channel][output] += the products of a block's tiles.
-  void multiply(const Own& own, int64_t tiles, int64_t channels, bool first, Ahead& ahead) const {
+  void multiply(const Own& own, int64_t tiles, int64_t channels, bool first, LinesToCome& ahead) const {
     const int64_t x_stride = x.most(), dy_stride = dy.most();
     for (int64_t point = 0; point < kSquare; point++)
       for (int64_t k = 0; k < dy_stride; k += kColumns) {
@@ -362,7 +335,7 @@ struct WinogradWeightGrad {
         transform<kTile>(dy, group, dy_part, p, own, own.dy + tiles * dy.most(), dy_point, biased ? own.bias : nullptr);
         tiles += p.tiles();
       }
-      Ahead ahead;
+      LinesToCome ahead;
       if (block + 1 < slices.start(slice) + slices.size(slice))
         for (int64_t i = blocks.start(block + 1); i < blocks.start(block + 1) + blocks.size(block + 1); i++) {
           add_region<kPoints>(x, group, x_part, piece(i), ahead);
