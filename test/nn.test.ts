@@ -399,6 +399,44 @@ describe("layers", () => {
     }
   });
 
+  it("a sequence of a convolution, pooling and relu is one pass for many small images, unless it is watched", () => {
+    manualSeed(4);
+    const parts = () => [new nn.MaxPool2d(2), new nn.ReLU()] as const;
+    const conv = new nn.Conv2d(1, 6, 5, { padding: 2 });
+    const [pool, act] = parts();
+    const [pool2, act2] = parts();
+    const orders = [new nn.Sequential(conv, pool, act), new nn.Sequential(conv, act2, pool2)];
+    const data = randn([32, 1, 13, 12]);
+    const run = (s: nn.Sequential): { name: string | undefined; values: Tensor[] } => {
+      s.zeroGrad();
+      const x = data.clone().requiresGrad_();
+      const y = s.forward(x);
+      const name = y.gradFn?.name;
+      y.mul(y).sum().backward();
+      return { name, values: [y.detach(), x.grad!, conv.weight.grad!, conv.bias!.grad!] };
+    };
+    const [fused, other] = orders.map(run);
+    expect([fused!.name, other!.name]).toEqual(["conv_max_pool", "conv_max_pool"]);
+    expect(other!.values.map((t) => t.toArray())).toEqual(fused!.values.map((t) => t.toArray()));
+    for (const [i, watched] of [conv, pool, act].entries()) {
+      const seen: Tensor[] = [];
+      const handle = watched.registerForwardHook((_module, _inputs, output) => void seen.push(output as Tensor));
+      const plain = run(orders[0]!);
+      handle.remove();
+      expect(seen[0]!.shape).toEqual(
+        [
+          [32, 6, 13, 12],
+          [32, 6, 6, 6],
+          [32, 6, 6, 6],
+        ][i],
+      );
+      expect(plain.name).toBe("relu");
+      for (const [k, t] of plain.values.entries()) expect(largestDifference(t, fused!.values[k]!)).toBeLessThan(2e-3);
+    }
+    const wide = new nn.Sequential(conv, new nn.MaxPool2d(2, { stride: 1 }), new nn.ReLU());
+    expect(run(wide).values[0]!.shape).toEqual([32, 6, 12, 11]);
+  });
+
   it("dropout drops in training only, and repeats with the seed", () => {
     const layer = new nn.Dropout(0.5);
     const x = randn([40]);

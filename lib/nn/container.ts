@@ -4,6 +4,7 @@ import { describe } from "../core/shape.js";
 import { letGo } from "../autograd/saved.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import { ReLU, ReLU6 } from "./activation.js";
+import { threeInOne } from "./conv_pool.js";
 import { BatchNorm1d, BatchNorm2d, BatchNorm3d } from "./batch_norm.js";
 import { Module } from "./module.js";
 import { keepsNothing } from "./ownership.js";
@@ -100,7 +101,11 @@ export class Sequential extends Container {
       const before = value;
       const discreet = keepsNothing(module);
       const activation = fusable(module, modules[i + 1]);
-      if (activation !== null) {
+      const pooled = threeInOne(module, modules[i + 1], modules[i + 2], value);
+      if (pooled !== null) {
+        value = pooled;
+        i += 2;
+      } else if (activation !== null) {
         value = (module as BatchNorm2d).forward(value as Tensor, { activation });
         i++;
       } else {

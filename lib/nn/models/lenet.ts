@@ -2,11 +2,11 @@ import type { DType, FloatDType } from "../../core/dtype.js";
 import { checkInteger, checkOptions } from "../../core/options.js";
 import type { Tensor } from "../../core/tensor.js";
 import { relu } from "../../ops/activation.js";
-import { convMaxPoolRelu } from "../../ops/conv_max_pool.js";
 import { linearRelu } from "../../ops/matmul.js";
 import { maxPool2d } from "../../ops/max_pool.js";
 import { flatten } from "../../ops/view.js";
 import { Conv2d } from "../conv.js";
+import { convolvedAndPooled } from "../conv_pool.js";
 import { Linear } from "../linear.js";
 import { Module } from "../module.js";
 import { keepsNothing, letGoBetween } from "../ownership.js";
@@ -60,10 +60,8 @@ export class LeNet5 extends Module {
 
   /** The layer, its largest outputs, relu; in one pass unless somebody watches the layer. */
   #pooled<D extends DType>(layer: Conv2d, x: Tensor<D>, kept: (t: Tensor<D>) => Tensor<D>): Tensor<D> {
-    if (isPlain(layer)) {
-      const fused = convMaxPoolRelu(x, layer.weight, layer.bias, layer.padding);
-      if (fused !== null) return fused as Tensor<D>;
-    }
+    const fused = convolvedAndPooled(layer, x);
+    if (fused !== null) return fused as Tensor<D>;
     // The largest of what relu leaves is relu of the largest, and so are its gradients: a quarter of the elements.
     return relu(kept(maxPool2d(kept(layer.forward(x)), 2)));
   }
@@ -73,11 +71,4 @@ export class LeNet5 extends Module {
       return linearRelu(x, layer.weight as Tensor<D>, layer.bias as Tensor<D> | null);
     return relu(kept(layer.forward(x)));
   }
-}
-
-/** Whether a layer is what the constructor made, and nobody watches it. */
-function isPlain(layer: Conv2d): boolean {
-  const { groups, paddingMode, stride, dilation } = layer;
-  const ones = groups === 1 && stride.every((n) => n === 1) && dilation.every((n) => n === 1);
-  return layer.constructor === Conv2d && ones && paddingMode === "zeros" && keepsNothing(layer);
 }
