@@ -23,7 +23,8 @@ enum Type : int { kFloat32, kFloat64, kInt32, kUint8, kBool, kTypes };
 XCORR_INLINE int64_t type_bytes(int type) { return type == kFloat64 ? 8 : type == kUint8 || type == kBool ? 1 : 4; }
 
 // What a kernel returns: kOk, kOutOfMemory, or 1 + the flat position of the first index that is out of range.
-// A kernel that returns anything but kOk has written nothing.
+// A kernel that returns the position of an index has written nothing; one without memory may have written part of what
+// it only writes, and a gemm that accumulates has added part, but nothing else that it reads has changed.
 enum Status : int64_t { kOutOfMemory = -1, kOk = 0 };
 
 // Accuracy modes: exact = direct convolution only, tight adds Winograd F(2x2), default adds F(4x4).

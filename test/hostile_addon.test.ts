@@ -34,6 +34,39 @@ describe("the addon", () => {
     addon.unregisterBlock(firstId);
   });
 
+  it("asks before every call whether memory that it took is still there", () => {
+    const [block, other] = [firstId + 10, firstId + 11];
+    const sizes = [0, 4, 0, 0];
+    const bytes = new Uint8Array(64);
+    addon.registerBlock(block, bytes);
+    addon.registerBlock(other, new Uint8Array(64));
+    const neg = (): number =>
+      call("unary", sizes, [
+        [block, 0],
+        [other, 0],
+      ]);
+    expect(neg()).toBe(0);
+    const gone = structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+    expect(gone.byteLength).toBe(64);
+    expect(neg).toThrow(/unary: the buffer of operand 0 was detached/);
+    const record = [kernelNames.indexOf("unary"), 0, 4, 2, ...sizes, block, 0, other, 0];
+    const calls = new Float64Array(64);
+    calls.set(record);
+    addon.attach(calls);
+    expect(() => addon.run()).toThrow(/the buffer of operand 0 was detached/);
+    expect(() => addon.keeps()).toThrow(/the buffer of operand 0 was detached/);
+    structuredClone(calls.buffer, { transfer: [calls.buffer] });
+    expect(() => addon.run()).toThrow(/the call buffer was detached/);
+    addon.unregisterBlock(block);
+    addon.unregisterBlock(other);
+    // A flag of the caller's own hides nothing.
+    const Resizable = ArrayBuffer as unknown as new (bytes: number, options: object) => ArrayBuffer;
+    const buffer = new Resizable(64, { maxByteLength: 128 });
+    Object.defineProperty(buffer, "resizable", { value: false });
+    if ("resizable" in ArrayBuffer.prototype)
+      expect(() => addon.registerBlock(block, new Uint8Array(buffer))).toThrow(/nor resizable/);
+  });
+
   it("refuses operands that lie across what is written, and computes in place where a kernel allows it", () => {
     const bytes = new Uint8Array(1024);
     const floats = new Float32Array(bytes.buffer);

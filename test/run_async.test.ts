@@ -6,8 +6,10 @@ import {
   BackendError,
   crossEntropy,
   full,
+  io,
   IndexError,
   manualSeed,
+  memoryReport,
   memoryStats,
   nn,
   noGrad,
@@ -15,6 +17,7 @@ import {
   randint,
   randn,
   runAsync,
+  serve,
   setAsyncQueueLimit,
   setBackend,
   type Tensor,
@@ -112,6 +115,8 @@ describe.runIf(nativeBuilt)("sections in flight", () => {
     const done = runAsync(() => void held.push(randn([100, 100]).add(1)));
     expect(() => held[0]!.data()).toThrow(BackendError);
     expect(() => held[0]!.add(1)).toThrow(/in use by an asynchronous call/);
+    expect(() => io.encodeNpy(held[0]!)).toThrow(/still being computed/); // nor a checkpoint of half a step
+    expect(() => serve.share(held[0]!)).toThrow(/still being computed/);
     await done;
     expect(held[0]!.data()).toHaveLength(10_000);
   });
@@ -122,6 +127,93 @@ describe.runIf(nativeBuilt)("sections in flight", () => {
     expect(() => noGrad(() => x.fill_(0))).toThrow(/in use/);
     await done;
     noGrad(() => x.fill_(0));
+  });
+
+  it("is taken back at once while it waits, and at no other time", async () => {
+    const a = randn([400, 400]);
+    const [queued, running, late] = [new AbortController(), new AbortController(), new AbortController()];
+    const before = memoryReport().tensors;
+    const first = runAsync(() => a.matmul(a), { signal: running.signal });
+    let settled = false;
+    const second = runAsync(() => a.matmul(a), { signal: queued.signal });
+    void second.catch(() => {
+      settled = true;
+    });
+    await Promise.resolve();
+    await Promise.resolve();
+    queued.abort(new Error("no longer wanted"));
+    running.abort();
+    await new Promise((resolve) => queueMicrotask(() => resolve(null)));
+    await Promise.resolve();
+    expect([settled, asyncQueueLength()]).toEqual([true, 1]); // the first still computes
+    await expect(second).rejects.toThrow("no longer wanted");
+    const expected = a.matmul(a);
+    expect((await first).data()).toEqual(expected.data());
+    const third = await runAsync(() => a.matmul(a), { signal: late.signal });
+    late.abort();
+    expect(third.data()).toEqual(expected.data());
+    await expect(
+      runAsync(
+        () => {
+          late.abort();
+          return a.matmul(a);
+        },
+        { signal: late.signal },
+      ),
+    ).rejects.toThrow(/abort/i);
+    for (const t of [await first, expected, third]) t.dispose();
+    expect(memoryReport().tensors).toBeLessThanOrEqual(before);
+  });
+
+  it("leaves no values behind that were never computed, and an optimiser as it was", async () => {
+    const model = network();
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 });
+    const [x, y] = [randn([4, 1, 12, 12]), randint(0, 3, [4])];
+    const controller = new AbortController();
+    const held: Tensor[] = [];
+    const running = runAsync(() => randn([300, 300]).matmul(randn([300, 300])));
+    const aborted = runAsync(
+      () => {
+        held.push(randn([3]).add(1));
+        return step(model, optimizer, x, y);
+      },
+      { signal: controller.signal },
+    );
+    const dependent = runAsync(() => held[0]!.add(1));
+    const independent = runAsync(() => x.mul(2));
+    controller.abort();
+    await expect(aborted).rejects.toThrow(/abort/i);
+    await running;
+    await expect(dependent).rejects.toThrow(
+      /a tensor has no values: the asynchronous call .* failed, or was taken back/,
+    );
+    expect((await independent).data()).toEqual(x.mul(2).data());
+    expect(() => held[0]!.data()).toThrow(/no values/);
+    expect(() => held[0]!.add(1)).toThrow(/add.*no values|no values/);
+    expect(optimizer.state.size).toBe(0);
+    for (let i = 0; i < 3; i++)
+      expect(Number.isFinite((await runAsync(() => step(model, optimizer, x, y))).item())).toBe(true);
+    const before = model.parameters().map((p) => p.data());
+    const state = JSON.stringify(optimizer.stateDict().state);
+    await expect(runAsync(() => step(model, optimizer, x, y.add(7)))).rejects.toThrow(IndexError);
+    expect(model.parameters().map((p) => p.data())).toEqual(before);
+    expect(JSON.stringify(optimizer.stateDict().state)).toBe(state);
+    // A section that fails while it is written down, and one that catches an error and goes on.
+    await expect(
+      runAsync(() => {
+        held.push(randn([3]).add(1));
+        throw new Error("half-way");
+      }),
+    ).rejects.toThrow("half-way");
+    expect(() => held[1]!.data()).toThrow(/no values/);
+    const gone = randn([3]);
+    gone.dispose();
+    const sum = await runAsync(() => {
+      const a = full([3], 2);
+      expect(() => a.add(gone)).toThrow();
+      return a.mul(3);
+    });
+    expect(sum.toArray()).toEqual([6, 6, 6]);
   });
 
   it("names the kernel whose index was out of range", async () => {

@@ -78,6 +78,15 @@ describe("microBatch", () => {
     const answers = await Promise.allSettled([0, 9, 4].map((i) => predict(tensor([i], { dtype: "int32" }) as Tensor)));
     expect(answers.map((a) => a.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
     expect((answers[1] as PromiseRejectedResult).reason).toBeInstanceOf(IndexError);
+    const plain = microBatch(
+      (x) => {
+        if (x.data().includes(13)) throw new Error("an unlucky number"); // not one of the library's errors
+        return x.mul(2);
+      },
+      { maxBatch: 4, maxDelay: 1 },
+    );
+    const some = await Promise.allSettled([1, 13, 3, 13].map((v) => plain(tensor([v]))));
+    expect(some.map((a) => a.status)).toEqual(["fulfilled", "rejected", "fulfilled", "rejected"]);
     const broken = microBatch(() => {
       throw new TypeError("the user's own");
     });

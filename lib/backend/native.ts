@@ -1,8 +1,9 @@
 import { type DType, bytesPerElement, typeCode } from "../core/dtype.js";
 import { BackendError } from "../core/errors.js";
-import type { Block, MemoryHooks } from "../core/memory.js";
+import { type Block, giveBack, type MemoryHooks } from "../core/memory.js";
+import { checkValues } from "../core/storage.js";
 import type { Tensor } from "../core/tensor.js";
-import { codes, type KernelName, kernelNames, kernels, sizesFields } from "./abi.js";
+import { codes, type KernelName, kernelNames, kernels, sizesFields, status } from "./abi.js";
 import { keptOf } from "./kept.js";
 import { checkBusy } from "./operands.js";
 import type { Backend, Sequence, SequenceCall } from "./run.js";
@@ -17,13 +18,14 @@ export interface Addon {
   runProgram(program: Float64Array, ticket: number): Promise<ProgramResult>;
   runProgramSync(program: Float64Array): ProgramResult;
   takeBack(ticket: number): boolean;
-  registerBlock(id: number, bytes: Uint8Array): void;
+  registerBlock(id: number, bytes: Uint8Array, looks?: boolean): void;
   unregisterBlock(id: number): void;
   misalignment(bytes: Uint8Array): number;
   watch(id: number, owner: object): void;
   unwatch(id: number): void;
   sweep(out: Int32Array): number;
   trim(): void;
+  roomFor(bytes: number): boolean;
   describe(): string;
   targets(): string[];
   target(): string;
@@ -48,7 +50,7 @@ const kernelNumber = Object.fromEntries(kernelNames.map((name, i) => [name, i]))
 export class NativeBackend implements Backend {
   readonly name = "native";
   readonly addon: Addon;
-  readonly #calls = new Float64Array(callLength);
+  readonly #calls = new Float64Array(new SharedArrayBuffer(8 * callLength)); // which nobody can detach
   /** How many operands of the call written last are in use by programs in flight. */
   #busy = 0;
 
@@ -62,6 +64,16 @@ export class NativeBackend implements Backend {
     const kept = this.kept(kernel, dtype, sizes, operands);
     this.encode(this.#calls, 0, kernel, dtype, sizes, operands, kept);
     if (this.#busy > 0) checkBusy(kernel, operands);
+    const result = this.#run();
+    if (result !== status.outOfMemory) return result;
+    // Memory that waits in the pool may be what the kernel's working space lacks. Trying again is safe: kernels out of
+    // memory have left what they read as it was, as none is asked here to add to what it writes.
+    giveBack();
+    this.encode(this.#calls, 0, kernel, dtype, sizes, operands, null);
+    return this.#run();
+  }
+
+  #run(): number {
     try {
       return this.addon.run();
     } catch (error) {
@@ -104,6 +116,7 @@ export class NativeBackend implements Backend {
       if (t) {
         const { block } = t.storage;
         if (block.pins > 0) busy++;
+        if (block.detached || block.lost !== null) checkValues(block, `${kernel}: `);
         to[at++] = block.id;
         // A view without elements may begin behind the end of its memory.
         const offset = t.offset * bytesPerElement(t.dtype);
@@ -114,6 +127,7 @@ export class NativeBackend implements Backend {
       }
     }
     if (kept !== null) {
+      checkValues(kept, `${kernel}: `);
       to[at++] = kept.id;
       to[at++] = 0;
     }
@@ -125,13 +139,14 @@ export class NativeBackend implements Backend {
   hooks(collect: MemoryHooks["collect"] | undefined): MemoryHooks {
     const addon = this.addon;
     return {
-      register: (id, bytes) => addon.registerBlock(id, bytes),
+      register: (id, bytes) => addon.registerBlock(id, bytes, true), // encode() and Program look
       unregister: (id) => addon.unregisterBlock(id),
       misalignment: (bytes) => addon.misalignment(bytes),
       watch: (id, owner) => addon.watch(id, owner),
       unwatch: (id) => addon.unwatch(id),
       sweep: (out) => addon.sweep(out),
       trim: () => addon.trim(),
+      roomFor: (bytes) => addon.roomFor(bytes),
       ...(collect === undefined ? {} : { collect }),
     };
   }

@@ -1,6 +1,7 @@
 import type { DType } from "../core/dtype.js";
 import { IndexError } from "../core/errors.js";
-import { type Block, unpin } from "../core/memory.js";
+import { type Block, lastTaken, unpin } from "../core/memory.js";
+import { checkValues } from "../core/storage.js";
 import type { Tensor } from "../core/tensor.js";
 import { type KernelName, status } from "./abi.js";
 import type { NativeBackend } from "./native.js";
@@ -11,12 +12,19 @@ import { giveTape, roomFor, takeTape } from "./tape.js";
 /** In the place of a program's status: it has not run. */
 const takenBack = -1;
 let nextTicket = 0;
+/** Programs that wait or compute. */
+const inFlight = new Set<Program>();
+
+const comeToNothing = "the asynchronous call that was to compute them failed, or was taken back before it began";
 
 /**
  * Kernel calls recorded instead of run, to be run later off the event loop, in order, by one native call.
  *
  * Ops need no change for that: they only pass calls on. While a program is in flight its blocks are pinned: they do not
  * return to the pool, nothing outside may write them, and what it writes cannot be read before it is done.
+ *
+ * If it comes to nothing (a call fails, the section is taken back), the memory that it took has no values, which everybody
+ * who uses it is told, programs recorded meanwhile included; what was there before is as the last call that ran left it.
  */
 export class Program implements Backend {
   readonly name = "native";
@@ -27,6 +35,9 @@ export class Program implements Backend {
   readonly #pinned: Block[] = [];
   readonly #written: Block[] = [];
   readonly #ticket = nextTicket++;
+  readonly #undo: (() => void)[] = [];
+  /** Blocks taken since then are its own. */
+  readonly #start = lastTaken();
 
   constructor(native: NativeBackend) {
     this.#native = native;
@@ -62,35 +73,71 @@ export class Program implements Backend {
     block.pins++;
   }
 
+  onFailure(undo: () => void): void {
+    this.#undo.push(undo);
+  }
+
   /**
    * Runs the recorded calls on a thread of their own, after the programs before; rejects with the first that fails, or
    * with the signal's reason if it comes before the first has begun.
    */
   async execute(signal?: AbortSignal): Promise<void> {
     const { addon } = this.#native;
-    const takeBack = (): void => void addon.takeBack(this.#ticket);
+    const takeBack = (): void => {
+      if (addon.takeBack(this.#ticket)) this.#lose();
+    };
     try {
       await null; // whoever made this call may think better of it before it lets go of the thread
       signal?.throwIfAborted();
+      this.#checkOperands();
+      inFlight.add(this);
       const done = addon.runProgram(this.#tape.subarray(0, this.#length), this.#ticket);
       giveTape(this.#tape);
       signal?.addEventListener("abort", takeBack, { once: true });
       const { status: result, record } = await done;
-      if (result === status.ok) return;
-      if (result === takenBack) throw signal?.reason;
-      const kernel = this.#kernels[record]!;
-      if (result === status.outOfMemory) throw noWorkingSpace(kernel);
-      throw new IndexError(
-        `${kernel} (call ${record} of ${this.#kernels.length} that ran off the event loop): the index or class at position ${result - 1} is out of range`,
-      );
-    } finally {
-      signal?.removeEventListener("abort", takeBack);
+      if (result === takenBack && signal?.aborted === true) throw signal.reason;
+      this.#checkOperands(); // what it read may have come to nothing meanwhile
+      if (result !== status.ok) throw this.#failure(result, record);
+      this.#letGo();
+    } catch (error) {
       this.discard();
+      throw error;
+    } finally {
+      inFlight.delete(this);
+      signal?.removeEventListener("abort", takeBack);
     }
   }
 
-  /** Takes the pins off; done by `execute`, and to be called for a program that is not run. */
+  #failure(result: number, record: number): Error {
+    const kernel = this.#kernels[record]!;
+    if (result === status.outOfMemory) return noWorkingSpace(kernel);
+    return new IndexError(
+      `${kernel} (call ${record} of ${this.#kernels.length} that ran off the event loop): the index or class at position ${result - 1} is out of range`,
+    );
+  }
+
+  #checkOperands(): void {
+    for (const block of this.#pinned) checkValues(block, "an asynchronous call: ");
+  }
+
+  /** What it is never going to write has no values, nor has what later programs make of that: they are taken back. */
+  #lose(): void {
+    for (const block of this.#written) if (block.taken > this.#start) block.lost = comeToNothing;
+    for (const program of inFlight) {
+      if (program.#ticket <= this.#ticket || !program.#pinned.some((block) => block.lost !== null)) continue;
+      if (this.#native.addon.takeBack(program.#ticket)) program.#lose();
+    }
+  }
+
+  /** To be called for a program that is not run. */
   discard(): void {
+    this.#lose();
+    for (const undo of this.#undo.splice(0).reverse()) undo();
+    this.#letGo();
+  }
+
+  /** Takes the pins off. */
+  #letGo(): void {
     for (const block of this.#written) block.writers--;
     for (const block of this.#pinned) unpin(block);
     this.#written.length = 0;

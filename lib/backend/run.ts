@@ -1,5 +1,6 @@
 import { bytesPerElement, type DType } from "../core/dtype.js";
 import { BackendError, MemoryLimitError } from "../core/errors.js";
+import { giveBack } from "../core/memory.js";
 import type { Storage } from "../core/storage.js";
 import { Tensor } from "../core/tensor.js";
 import { type KernelName, status } from "./abi.js";
@@ -12,6 +13,8 @@ export interface Backend {
   readonly name: "native" | "reference";
   /** Returns a status: 0, or 1 + the flat position of the first index that is out of range. */
   run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number;
+  /** Calls are only recorded: remembers what is to be done if they come to nothing. */
+  onFailure?(undo: () => void): void;
   /** Calls made ready to be run again and again, where that saves something. */
   sequence?(calls: readonly SequenceCall[]): Sequence;
 }
@@ -85,8 +88,17 @@ export function backend(): Backend {
   return active;
 }
 
-/** @internal What a kernel's status "out of memory" becomes. */
+/**
+ * Where calls are only recorded: `undo` is run if they come to nothing, for what the section changed besides memory.
+ * @internal
+ */
+export function onFailure(undo: () => () => void): void {
+  active?.onFailure?.(undo());
+}
+
+/** @internal What a kernel's status "out of memory" becomes; the next call finds what could be given back. */
 export function noWorkingSpace(kernel: KernelName): MemoryLimitError {
+  giveBack();
   return new MemoryLimitError(
     `${kernel}: the system has no more memory for the kernel's working space; use a smaller batch`,
   );

@@ -1,5 +1,6 @@
 import { bytesPerElement } from "../core/dtype.js";
 import { BackendError } from "../core/errors.js";
+import type { Block } from "../core/memory.js";
 import type { Spare } from "../core/spare.js";
 import type { Storage } from "../core/storage.js";
 import { status } from "./abi.js";
@@ -105,10 +106,15 @@ export class NativeSequence implements Sequence {
   }
 
   #busy(memories: readonly Memory[]): boolean {
-    for (const { storage } of memories) if (storage.block.pins > 0) return true;
-    for (const { storage } of this.#staying) if (storage.block.pins > 0) return true;
+    for (const { storage } of memories) if (isBusy(storage.block)) return true;
+    for (const { storage } of this.#staying) if (isBusy(storage.block)) return true;
     return false;
   }
+}
+
+/** Whether single calls have to look at a block: they say what is wrong with it. */
+function isBusy(block: Block): boolean {
+  return block.pins > 0 || block.detached || block.lost !== null;
 }
 
 function dropsOf(spare: Spare | null): number {

@@ -1,3 +1,4 @@
+import { markAsUntransferable } from "node:worker_threads";
 import type { DType, TypedArray } from "./dtype.js";
 import { bytesPerElement } from "./dtype.js";
 import { ArgumentError, MemoryLimitError } from "./errors.js";
@@ -36,6 +37,8 @@ export interface MemoryHooks {
   sweep(out: Int32Array): number;
   /** Gives back to the system what the C library's allocator holds free. */
   trim(): void;
+  /** Whether the system would give so many bytes more, and have some left for V8: where V8 finds none it ends the process. */
+  roomFor(bytes: number): boolean;
   /** Asks V8 for a collection: of the young generation, or of everything. Absent if V8 does not offer it. */
   collect?(all: boolean): void;
 }
@@ -80,6 +83,8 @@ const growthBudget = 24 * 1024 * 1024;
 /** Small blocks cost next to nothing, so lack of one asks for a collection only after so many bytes of them. */
 const slabbedBudget = 4 * 1024 * 1024;
 const fullGrowthBudget = 256 * 1024 * 1024;
+/** From so many bytes on the system is asked before memory is taken from it. */
+const askedBytes = 64 * 1024;
 
 /** A piece of memory with its typed views, made once. */
 export class Block {
@@ -104,6 +109,10 @@ export class Block {
   waiting = false;
   /** Whether a tensor holds it now. */
   live = false;
+  /** The number of its owner in the order in which blocks were taken. */
+  taken = 0;
+  /** Why its values are missing: the asynchronous call that was to compute them came to nothing. */
+  lost: string | null = null;
   /** What it was taken for, for reports; null where only bytes were asked for. */
   shape: readonly number[] | null = null;
   dtype: DType | null = null;
@@ -117,6 +126,14 @@ export class Block {
     this.id = id;
     this.bytes = bytes;
     this.capacity = bytes.byteLength;
+  }
+
+  /**
+   * Whether its memory is gone: the library hands out no buffer, but who looks for one inside finds it, and may transfer it.
+   * Every call looks here, which costs a load.
+   */
+  get detached(): boolean {
+    return this.bytes.length !== this.capacity;
   }
 
   /** All of the block as elements of `dtype`. */
@@ -185,6 +202,7 @@ let peak = 0;
 let tensors = 0;
 let fresh = 0;
 let freshBlocks = 0;
+let taken = 0;
 let handedSinceCollection = 0;
 let slabbedSinceCollection = 0;
 let handedSinceFullCollection = 0;
@@ -270,10 +288,8 @@ function emptyPool(): void {
       const count = counts.get(block.capacity);
       if (count !== undefined) counts.set(block.capacity, count - 1);
     }
-    const kept = list.filter((b) => b.capacity <= slabbedBytes);
-    list.length = 0;
-    list.push(...kept);
   }
+  for (const capacity of free.keys()) if (capacity > slabbedBytes) free.delete(capacity);
 }
 
 /** A block of at least `bytes`, uninitialised (it holds whatever was there), owned by `owner` until released. */
@@ -302,6 +318,8 @@ export function own(block: Block, owner: object): void {
   if (live > peak) peak = live;
   tensors++;
   block.live = true;
+  block.taken = ++taken;
+  block.lost = null;
   block.shape = null;
   if (recordSite !== null) block.site = recordSite();
   if (hooks === undefined) {
@@ -310,6 +328,11 @@ export function own(block: Block, owner: object): void {
   }
   welcome(block, owner);
   if (crowded()) introduce(hooks.watch);
+}
+
+/** The number of the block that was taken last. @internal */
+export function lastTaken(): number {
+  return taken;
 }
 
 /** Puts a block back; the caller knows that nobody can read it any more. */
@@ -335,7 +358,7 @@ function put(block: Block): void {
   block.watched = false;
   live -= block.capacity;
   tensors--;
-  if (block.foreign) {
+  if (block.foreign || block.detached) {
     hooks?.unregister(block.id);
     blocks.delete(block.id);
     return;
@@ -494,21 +517,8 @@ function cut(capacity: number): Uint8Array {
 
 /** Memory whose first byte is on a cache line of 64 bytes. */
 function aligned(capacity: number): Uint8Array {
-  let buffer: ArrayBuffer;
-  try {
-    buffer = new ArrayBuffer(capacity + 64);
-  } catch {
-    // V8 refuses sizes past its limit and when the system has no more: give back what waits, try once more.
-    collect(true);
-    emptyCache();
-    try {
-      buffer = new ArrayBuffer(capacity + 64);
-    } catch {
-      throw new MemoryLimitError(
-        `the system has no ${capacity} bytes for a tensor (${live} bytes are live in ${tensors} tensors)${describeLargest()}`,
-      );
-    }
-  }
+  const buffer = allocate(capacity + 64, "a tensor", (bytes) => new ArrayBuffer(bytes));
+  markAsUntransferable(buffer);
   let all: Uint8Array;
   try {
     all = new Uint8Array(buffer);
@@ -517,6 +527,42 @@ function aligned(capacity: number): Uint8Array {
   }
   const shift = (64 - (hooks?.misalignment(all) ?? 0)) % 64;
   return all.subarray(shift, shift + capacity);
+}
+
+/**
+ * Memory from V8 by `make`, or MemoryLimitError: V8 refuses sizes past its limit and when the system has no more. The system
+ * is asked before, because V8 looks for memory by collecting, and ends the process if it has none for that either. The
+ * second attempt is made when all is given back that can be. @internal
+ */
+export function allocate<T>(bytes: number, what: string, make: (bytes: number) => T): T {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      if (bytes < askedBytes || (hooks?.roomFor(bytes) ?? true)) return make(bytes);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+    }
+    if (attempt > 0) {
+      throw new MemoryLimitError(
+        `the system has no ${bytes} bytes for ${what} (${live} bytes are live in ${tensors} tensors)${describeLargest()}`,
+      );
+    }
+    giveBack();
+  }
+}
+
+/** Bytes that JavaScript reads into or writes from. @internal */
+export function newBytes(bytes: number, what: string): Uint8Array<ArrayBuffer> {
+  return allocate(bytes, what, (size) => new Uint8Array(size));
+}
+
+/** Gives back to the system what tensors do not hold. @internal */
+export function giveBack(): void {
+  collect(true);
+  emptyCache();
+  // What the pool let go is found by the next collection, and freed by a helper thread before the one after it begins.
+  hooks?.collect?.(true);
+  hooks?.collect?.(true);
+  hooks?.trim();
 }
 
 function overLimit(capacity: number): MemoryLimitError {

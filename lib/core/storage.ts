@@ -23,6 +23,16 @@ export function imagined<T>(work: () => T): T {
   }
 }
 
+/** Refuses memory that is there no more, or was never written. @internal */
+export function checkValues(block: Block, call = ""): void {
+  if (block.lost !== null) throw new BackendError(`${call}a tensor has no values: ${block.lost}`);
+  if (block.detached) {
+    throw new BackendError(
+      `${call}the memory of a tensor was transferred away (its ArrayBuffer is detached); tensors go to other threads by serve.share`,
+    );
+  }
+}
+
 /**
  * The memory of a tensor and of all its views, with the version counter that in-place operations raise.
  * Uninitialised when made: whoever makes one writes all of it.
@@ -114,6 +124,7 @@ export class Storage {
           "(inside runAsync, return the tensor and read it afterwards)",
       );
     }
+    checkValues(block);
     return block.view(dtype);
   }
 

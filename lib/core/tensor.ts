@@ -1,3 +1,4 @@
+import { allocate } from "./memory.js";
 import { type ArrayOf, bytesPerElement, type DType, isFloating, type TypedArray } from "./dtype.js";
 import { GradientError, ShapeError } from "./errors.js";
 import { contiguousStrides, describe, format, isContiguous, numel, sameShape, type Shape } from "./shape.js";
@@ -154,8 +155,12 @@ export class Tensor<D extends DType = DType> {
   data(): ArrayOf[D] {
     const array = this.storage.array(this.dtype);
     const count = this.numel();
-    if (this.isContiguous()) return array.slice(this.offset, this.offset + count) as ArrayOf[D];
-    const out = new (array.constructor as new (n: number) => TypedArray)(count);
+    const from = this.offset;
+    const bytes = count * bytesPerElement(this.dtype);
+    if (this.isContiguous())
+      return allocate(bytes, "a copy of values", () => array.slice(from, from + count)) as ArrayOf[D];
+    const make = array.constructor as new (n: number) => TypedArray;
+    const out = allocate(bytes, "a copy of values", () => new make(count));
     copyStrided(array, this.shape, this.strides, this.offset, out);
     return out as ArrayOf[D];
   }

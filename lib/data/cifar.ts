@@ -1,3 +1,4 @@
+import { newBytes } from "../core/memory.js";
 import { Buffer } from "node:buffer";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -63,7 +64,7 @@ function parse(
     }
   }
   const count = files.reduce((n, { bytes }) => n + bytes.length / record, 0);
-  const images = new Uint8Array(count * imageBytes);
+  const images = newBytes(count * imageBytes, "the images");
   const labels = new Int32Array(count);
   let i = 0;
   for (const { name, bytes } of files) {

@@ -1,3 +1,4 @@
+import { newBytes } from "../core/memory.js";
 import { constants, gunzipSync, type ZlibOptions } from "node:zlib";
 import { FormatError } from "../core/errors.js";
 import { format, numel } from "../core/shape.js";
@@ -109,7 +110,7 @@ export function readIdx(path: string): Tensor {
     const head = new Uint8Array(Math.min(source.size, 36));
     source.read(0, head);
     if (!isGzip(head)) readHeader(path, head, source.size);
-    const bytes = new Uint8Array(source.size);
+    const bytes = newBytes(source.size, path);
     source.read(0, bytes);
     return parseIdx(bytes, path);
   });

@@ -1,3 +1,4 @@
+import { allocate } from "../core/memory.js";
 import { parentPort, workerData } from "node:worker_threads";
 import type { DType } from "../core/dtype.js";
 import { bytesPerElement } from "../core/dtype.js";
@@ -33,7 +34,11 @@ export type BatchAnswer =
 
 function shared(batch: Batch): SharedPart[] {
   return batch.map((t) => {
-    const buffer = new SharedArrayBuffer(Math.max(1, t.numel()) * bytesPerElement(t.dtype));
+    const buffer = allocate(
+      Math.max(1, t.numel()) * bytesPerElement(t.dtype),
+      "a batch in shared memory",
+      (bytes) => new SharedArrayBuffer(bytes),
+    );
     const contiguous = t.isContiguous() ? t : t.contiguous();
     const from = contiguous.storage.array(t.dtype).subarray(contiguous.offset, contiguous.offset + t.numel());
     new Uint8Array(buffer).set(new Uint8Array(from.buffer, from.byteOffset, from.byteLength));

@@ -4,6 +4,7 @@ import {
   fstatSync,
   fsyncSync,
   openSync,
+  readdirSync,
   readSync,
   renameSync,
   rmSync,
@@ -11,11 +12,12 @@ import {
   writeSync,
 } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { endianness } from "node:os";
+import { endianness, hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { isUint8Array } from "node:util/types";
 import { isAttached } from "../core/buffers.js";
-import { ArgumentError, BackendError, FileError, FormatError } from "../core/errors.js";
+import { ArgumentError, BackendError, FileError, FormatError, XcorrError } from "../core/errors.js";
+import { newBytes } from "../core/memory.js";
 import { describe } from "../core/shape.js";
 
 /**
@@ -108,7 +110,7 @@ function checkSize(name: string, size: number, most: number): void {
 export function readWhole(call: string, path: string, most: number): Uint8Array<ArrayBuffer> {
   return withFile(call, path, ({ name, size, read }) => {
     checkSize(name, size, most);
-    const bytes = new Uint8Array(size);
+    const bytes = newBytes(size, name);
     read(0, bytes);
     return bytes;
   });
@@ -135,7 +137,7 @@ export async function readWholeAsync(
     const stats = await file.stat();
     checkRegular(call, name, stats);
     checkSize(name, stats.size, most);
-    const bytes = new Uint8Array(stats.size);
+    const bytes = newBytes(stats.size, name);
     for (let done = 0; done < bytes.length; ) {
       const { bytesRead } = await file.read(bytes, done, Math.min(bytes.length - done, pieceBytes), done);
       if (bytesRead === 0) throw cutOff(name, done);
@@ -143,7 +145,7 @@ export async function readWholeAsync(
     }
     return bytes;
   } catch (error) {
-    if (error instanceof FileError || error instanceof FormatError) throw error;
+    if (error instanceof XcorrError) throw error;
     throw unreadable(call, name, error);
   } finally {
     await file?.close();
@@ -203,23 +205,48 @@ export const mostFile: number = 2 ** 31;
  */
 export function writeWhole(path: string, pieces: Iterable<Uint8Array>): void {
   const name = checkPath("save", path);
-  const temporary = join(dirname(name), `.${basename(name)}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`);
-  let file: number | null = openSync(temporary, "wx", 0o666);
+  const temporary = join(
+    dirname(name),
+    `.${basename(name)}.${hostname()}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`,
+  );
   try {
-    for (const piece of pieces) {
-      for (let done = 0; done < piece.length; )
-        done += writeSync(file, piece, done, Math.min(piece.length - done, pieceBytes));
+    const file = openSync(temporary, "wx", 0o666);
+    try {
+      removeAbandoned(name);
+      for (const piece of pieces) {
+        for (let done = 0; done < piece.length; )
+          done += writeSync(file, piece, done, Math.min(piece.length - done, pieceBytes));
+      }
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
     }
-    fsyncSync(file);
-    closeSync(file);
-    file = null;
     renameSync(temporary, name);
+    flushFolder(dirname(name));
   } catch (error) {
-    if (file !== null) closeSync(file);
     rmSync(temporary, { force: true });
-    throw error;
+    const { syscall, code, message } = error as NodeJS.ErrnoException;
+    if (syscall === undefined || code === undefined) throw error; // of who gave the pieces
+    throw new FileError(`save: ${name} cannot be written: ${message}`, code, error);
   }
-  flushFolder(dirname(name));
+}
+
+/** Unfinished files of processes that no longer live were left by `kill -9`, say; those of other machines may be in use. */
+function removeAbandoned(name: string): void {
+  const start = `.${basename(name)}.${hostname()}.`;
+  for (const entry of readdirSync(dirname(name))) {
+    const pid = entry.startsWith(start) ? /^(\d+)\.[0-9a-z]+\.tmp$/.exec(entry.slice(start.length))?.[1] : undefined;
+    if (pid !== undefined && !lives(Number(pid))) rmSync(join(dirname(name), entry), { force: true });
+  }
+}
+
+function lives(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
 }
 
 /** The new name itself is on the disk only after its folder is. */
@@ -231,6 +258,21 @@ function flushFolder(path: string): void {
   } finally {
     closeSync(folder);
   }
+}
+
+/** The pieces of a file as one, in memory. */
+export function joined(pieces: Iterable<Uint8Array>, what: string): Uint8Array<ArrayBuffer> {
+  const list = [...pieces];
+  const all = newBytes(
+    list.reduce((sum, piece) => sum + piece.length, 0),
+    what,
+  );
+  let at = 0;
+  for (const piece of list) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
 }
 
 /** The formats are little-endian, and so are all machines that xcorr is built for. */

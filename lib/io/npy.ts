@@ -5,7 +5,7 @@ import { describe, format, numel } from "../core/shape.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import { copied } from "../ops/kernel.js";
 import { permute } from "../ops/view.js";
-import { checkLittleEndian, fromBytes, type Source, withFile, writeWhole } from "./file.js";
+import { checkLittleEndian, fromBytes, joined, type Source, withFile, writeWhole } from "./file.js";
 import { bytesOf, checkSizes, type FileTypeName, fileTypes, readTensor, writtenAs } from "./numbers.js";
 
 /** NumPy's .npy: a magic word, a version, the header as a Python dict, then the numbers (numpy.lib.format). */
@@ -57,7 +57,7 @@ export function saveNpy(path: string, t: Tensor): void {
 
 /** As `saveNpy`, into bytes. */
 export function encodeNpy(t: Tensor): Uint8Array {
-  return new Uint8Array(Buffer.concat([npyHeader("encodeNpy", t), bytesOf(t, writtenAs[t.dtype])]));
+  return joined([npyHeader("encodeNpy", t), bytesOf(t, writtenAs[t.dtype])], "the encoded array");
 }
 
 /** @internal */

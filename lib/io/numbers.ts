@@ -1,3 +1,4 @@
+import { newBytes } from "../core/memory.js";
 import type { DType } from "../core/dtype.js";
 import { FormatError } from "../core/errors.js";
 import { format, numel, type Shape, sizeProblem } from "../core/shape.js";
@@ -151,7 +152,7 @@ export function readTensor(type: FileTypeName, shape: Shape, where: string, read
     if (convert === undefined) {
       read(t.storage.block.bytes.subarray(0, length));
     } else {
-      const raw = new Uint8Array(length);
+      const raw = newBytes(length, where);
       read(raw);
       convert(raw, t, where);
     }
@@ -166,6 +167,7 @@ export function readTensor(type: FileTypeName, shape: Shape, where: string, read
 export function bytesOf(t: Tensor, type: FileTypeName): Uint8Array {
   const row = contiguous(t);
   const count = row.numel();
+  row.storage.array(row.dtype); // refuses what is still being computed
   let bytes: Uint8Array;
   if (type === "I64" && row.dtype === "int32") {
     const from = row.storage.array("int32");

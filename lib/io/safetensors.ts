@@ -5,7 +5,7 @@ import { describe, format, numel } from "../core/shape.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import { UninitializedParameter } from "../nn/parameter.js";
 import type { StateDict } from "../nn/state.js";
-import { checkLittleEndian, fromBytes, type Source, withFile, writeWhole } from "./file.js";
+import { checkLittleEndian, fromBytes, joined, type Source, withFile, writeWhole } from "./file.js";
 import { type Json, parseJson } from "./json.js";
 import {
   allOrNone,
@@ -200,7 +200,7 @@ export function encodeSafetensors(
   tensors: Readonly<Record<string, Tensor>>,
   options: SafetensorsOptions = {},
 ): Uint8Array {
-  return new Uint8Array(Buffer.concat([...pieces("encodeSafetensors", tensors, options)]));
+  return joined(pieces("encodeSafetensors", tensors, options), "the encoded tensors");
 }
 
 function pieces(

@@ -1,7 +1,7 @@
 import { clearGrad } from "../autograd/engine.js";
 import { enableGrad, unrecorded } from "../autograd/mode.js";
 import type { KernelName } from "../backend/abi.js";
-import { run } from "../backend/run.js";
+import { onFailure, run } from "../backend/run.js";
 import { ArgumentError, GradientError, StateError } from "../core/errors.js";
 import { checkInteger, checkNumber, checkOptions } from "../core/options.js";
 import { describe, format, sameShape } from "../core/shape.js";
@@ -132,6 +132,7 @@ export abstract class Optimizer<O extends GroupOptions = GroupOptions> {
     if (closure !== undefined && typeof closure !== "function")
       throw new ArgumentError(`${this.#name}.step: the closure must be a function, got ${describe(closure)}`);
     const loss = closure === undefined ? undefined : enableGrad(closure);
+    onFailure(() => this.remember());
     unrecorded(() => {
       for (const group of this.paramGroups) {
         for (const p of group.params) {
@@ -145,6 +146,15 @@ export abstract class Optimizer<O extends GroupOptions = GroupOptions> {
       }
     });
     return loss;
+  }
+
+  /** What is remembered now; the function gives it back, but for what an asynchronous call that failed never computed. @internal */
+  remember(): () => void {
+    const before = Array.from(this.state, ([parameter, held]) => [parameter, { ...held }] as const);
+    return () => {
+      this.state.clear();
+      for (const [parameter, held] of before) if (!Object.values(held).some(isLost)) this.state.set(parameter, held);
+    };
   }
 
   /** Counts the steps of one parameter. */
@@ -288,6 +298,10 @@ export abstract class Optimizer<O extends GroupOptions = GroupOptions> {
     });
     return [`${this.#name} (`, ...groups, ")"].join("\n");
   }
+}
+
+function isLost(value: Tensor | number): boolean {
+  return isTensor(value) && !value.storage.imagined && value.storage.block.lost !== null;
 }
 
 /** Options without those that are undefined, so that they do not hide defaults. */

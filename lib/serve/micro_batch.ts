@@ -1,5 +1,5 @@
 import { noGrad } from "../autograd/mode.js";
-import { ArgumentError, BackendError, XcorrError } from "../core/errors.js";
+import { ArgumentError, BackendError } from "../core/errors.js";
 import { checkInteger, checkNumber, checkOptions } from "../core/options.js";
 import { describe, format } from "../core/shape.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
@@ -109,8 +109,7 @@ export function microBatch(
       batches++;
       for (const [i, r] of wanted.entries()) r.resolve(results[i]!);
     } catch (error) {
-      const alone = wanted.length > 1 && error instanceof XcorrError && !(error instanceof BackendError);
-      if (!alone) for (const r of wanted) r.reject(error);
+      if (wanted.length === 1) for (const r of wanted) r.reject(error);
       else for (const r of wanted) await answer([r]);
     }
   };

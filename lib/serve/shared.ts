@@ -1,6 +1,7 @@
 import { isSharedArrayBuffer } from "node:util/types";
 import { bytesPerElement, type DType, isDType } from "../core/dtype.js";
 import { ArgumentError } from "../core/errors.js";
+import { allocate } from "../core/memory.js";
 import { describe } from "../core/shape.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import { fromShared } from "../ops/create.js";
@@ -33,7 +34,7 @@ export function share<D extends DType>(t: Tensor<D>): SharedTensor<D> {
     return { buffer: bytes.buffer, shape: [...shape], dtype, byteOffset: bytes.byteOffset + t.offset * width };
   }
   const count = t.numel() * width;
-  const buffer = new SharedArrayBuffer(count);
+  const buffer = allocate(count, "shared memory", (bytes) => new SharedArrayBuffer(bytes));
   const row = contiguous(t as Tensor);
   const start = row.offset * width;
   new Uint8Array(buffer).set(row.storage.block.bytes.subarray(start, start + count));

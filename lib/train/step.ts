@@ -4,7 +4,7 @@ import { describe } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import type { Batch } from "../data/dataset.js";
 import { Module } from "../nn/module.js";
-import { Optimizer, type ParameterState } from "../optim/optimizer.js";
+import { Optimizer } from "../optim/optimizer.js";
 import type { AnyOptimizer } from "../optim/schedule.js";
 import { asyncQueueLimit, runAsync } from "../ops/run_async.js";
 import { checkBatch, type Forward, forwardOf, type Loss } from "./evaluate.js";
@@ -62,13 +62,12 @@ export function trainStep<B extends Batch = Batch>(
     return value;
   };
   const once = async (batch: B): Promise<number> => {
-    const before = copied(optimizer.state);
+    const restore = optimizer.remember();
     try {
       return Number((await runAsync(() => record(batch))).item());
     } catch (error) {
       // Buffers made and steps counted while recording were never computed.
-      optimizer.state.clear();
-      for (const [parameter, state] of before) optimizer.state.set(parameter, state);
+      restore();
       optimizer.zeroGrad();
       throw error;
     }
@@ -91,11 +90,6 @@ export function trainStep<B extends Batch = Batch>(
   };
   Object.defineProperty(step, "waiting", { get: () => waiting });
   return step as TrainStep<B>;
-}
-
-/** The state of every parameter, its tensors not copied: a step that was not computed has not changed them. */
-function copied(state: ReadonlyMap<Tensor, ParameterState>): readonly (readonly [Tensor, ParameterState])[] {
-  return Array.from(state, ([parameter, held]) => [parameter, { ...held }] as const);
 }
 
 /** Runs `work` with the model in training mode, parts that were set to evaluation left out unless all are. */

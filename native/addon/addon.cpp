@@ -26,6 +26,7 @@ constexpr Export kExports[] = {
     {"unwatch", unwatch},
     {"sweep", sweep},
     {"trim", trim},
+    {"roomFor", room_for_bytes},
     {"targets", targets},
     {"target", target},
     {"setTarget", set_target},
@@ -49,7 +50,8 @@ void close_environment(napi_env env, void* data, void*) {
   for (const Watched& each : environment->watched)
     if (each.weak) napi_delete_reference(env, each.weak);
   if (environment->canary) napi_delete_reference(env, environment->canary);
-  if (environment->calls_keeper) napi_delete_reference(env, environment->calls_keeper);
+  if (environment->calls_memory) release(environment, environment->calls_memory);
+  if (environment->resizable) napi_delete_reference(env, environment->resizable);
   delete environment;
 }
 
@@ -69,6 +71,7 @@ NAPI_MODULE_INIT() {
     delete environment;
     return throw_type_error(env, "xcorr: the environment takes no instance data");
   }
+  find_resizable(environment);
   constexpr size_t count = sizeof kExports / sizeof *kExports;
   napi_property_descriptor properties[count];
   for (size_t i = 0; i < count; i++)

@@ -9,13 +9,21 @@
 
 #include "../runtime/call.h"
 #include "../runtime/runner.h"
+#include "../runtime/text.h"
 
 namespace xcorr {
 
-// Memory that calls may name: a Uint8Array's. TypeScript promises that nobody detaches or resizes its buffer while it
-// is registered. Kept alive by the table and by every program in flight.
+// A buffer that calls read or write. Unless it cannot be detached (shared memory), or TypeScript promises to look
+// before every call, where that costs next to nothing, it is asked before each call whether it still has its memory.
+struct Memory {
+  napi_ref buffer;  // strong
+  bool asked;
+  int users;  // blocks cut from one slab share it
+};
+
+// Memory that calls may name: a Uint8Array's. Kept alive by the table and by every program in flight.
 struct Block {
-  napi_ref keeper;  // strong
+  Memory* memory;
   unsigned char* data;
   int64_t bytes;
   int holders;
@@ -31,11 +39,14 @@ struct Environment {
   napi_env env = nullptr;
   Settings settings;
 
-  napi_ref calls_keeper = nullptr;
+  napi_ref resizable = nullptr;  // the getter of ArrayBuffer.prototype, before anybody could replace it; null: none
+
+  Memory* calls_memory = nullptr;
   const double* calls = nullptr;  // the call buffer, see run.cpp
   int64_t calls_length = 0;
 
   std::vector<Block*> blocks;  // by id
+  Memory* latest = nullptr;    // of the block registered last, if it is still in use
 
   std::vector<Watched> watched;      // by id
   std::vector<int32_t> watched_ids;  // those in use, in any order
@@ -50,10 +61,15 @@ struct Environment {
 };
 
 void release(Environment* environment, Block* block);
+void release(Environment* environment, Memory* memory);
+// Whether the memory behind a call is still there; prints whose is not.
+bool attached(const Environment& environment, const Memory& memory);
+bool attached(const Environment& environment, const struct Record& record, Text* error);
 
 // ---- Exported functions, by file ----
 
 napi_value attach(napi_env, napi_callback_info);  // blocks.cpp
+void find_resizable(Environment* environment);
 napi_value misalignment(napi_env, napi_callback_info);
 napi_value register_block(napi_env, napi_callback_info);
 napi_value unregister_block(napi_env, napi_callback_info);
@@ -70,7 +86,8 @@ napi_value watch(napi_env, napi_callback_info);  // watch.cpp
 napi_value unwatch(napi_env, napi_callback_info);
 napi_value sweep(napi_env, napi_callback_info);
 
-napi_value trim(napi_env, napi_callback_info);  // trim.cpp
+napi_value trim(napi_env, napi_callback_info);  // system.cpp
+napi_value room_for_bytes(napi_env, napi_callback_info);
 
 napi_value targets(napi_env, napi_callback_info);  // settings.cpp
 napi_value target(napi_env, napi_callback_info);

@@ -42,6 +42,11 @@ bool read_program(napi_env env, napi_value value, Program* program) {
     throw_error(env, error);
     return false;
   }
+  for (const Record& record : program->records)
+    if (!attached(*program->environment, record, &error)) {
+      throw_error(env, error);
+      return false;
+    }
   return true;
 }
 

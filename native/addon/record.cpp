@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "../runtime/room.h"
+
 namespace xcorr {
 
 namespace {
@@ -154,6 +156,10 @@ bool read_records(const Environment& environment, const double* numbers, int64_t
   records->reserve(length / kShortest < 64 ? length / kShortest : 64);
   for (int64_t at = 0; at < length;) {
     const double announced = numbers[at++];
+    if (records->size() == records->capacity() && !room_for(2 * (int64_t)records->size() * (int64_t)sizeof(Record))) {
+      error->print("the system has no memory for more than %lld records", (long long)records->size());
+      return false;
+    }
     Record& record = records->emplace_back();
     Text wrong;
     int64_t used = 0;

@@ -1,5 +1,8 @@
 // Objects whose end TypeScript wants to hear of inside a synchronous loop, where neither finalizers nor
 // FinalizationRegistry callbacks run: weak references under small numbers, looked through on request.
+#include <algorithm>
+
+#include "../runtime/room.h"
 #include "values.h"
 
 namespace xcorr {
@@ -50,8 +53,12 @@ napi_value watch(napi_env env, napi_callback_info info) {
   int64_t id;
   if (!integer_argument(env, arguments.value[0], "watch: id", 0, kMostWatched - 1, &id)) return nullptr;
   std::vector<Watched>& watched = environment->watched;
-  if (id >= (int64_t)watched.size())
-    watched.resize(id + 1 > 2 * (int64_t)watched.size() ? id + 1 : 2 * watched.size(), {nullptr, 0});
+  if (id >= (int64_t)watched.size()) {
+    const int64_t count = std::max(id + 1, 2 * (int64_t)watched.size());
+    if (!room_for(count * (int64_t)sizeof(Watched)))
+      return throw_type_error(env, "watch: the system has no memory for so many numbers");
+    watched.resize(count, {nullptr, 0});
+  }
   if (watched[id].weak) {
     Text message;
     message.print("watch: number %lld is in use", (long long)id);

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "room.h"
+
 namespace xcorr {
 namespace {
 
@@ -34,6 +36,7 @@ struct Arena {
     const bool map = wanted >= kMapped;
     wanted = (wanted + 4095) & ~int64_t(4095);
 #endif
+    if (!(map ? room_to_map(wanted) : room_for(wanted))) return false;
     if (map) {
       wanted = (wanted + kHugePage - 1) & -kHugePage;
       void* found = mmap(nullptr, wanted + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

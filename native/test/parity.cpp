@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <atomic>
 #include <string>
 
 #include "../runtime/dispatch.h"
@@ -74,7 +75,11 @@ struct Result {
 // ---- Runtimes ----
 
 unsigned char scratch_poison = 0xff;
+std::atomic<int64_t> scratch_requests{0};
+int64_t refused_from = INT64_MAX, refused_to = INT64_MAX;  // requests of this call, counted from 0, that get nothing
 void* poisoned_scratch(int slot, int64_t bytes) {
+  const int64_t request = scratch_requests++;
+  if (request >= refused_from && request < refused_to) return nullptr;
   void* memory = scratch(slot, bytes);
   if (memory) memset(memory, scratch_poison, bytes);
   return memory;
@@ -120,7 +125,7 @@ bool is_written(const Case& c, int operand) {
   return kKernel[c.call.kernel].parameter[operand].written() || is_state(c, operand);
 }
 
-Result run_way(const Case& c, const KernelTable& table, const Way& way) {
+Result run_way(const Case& c, const KernelTable& table, const Way& way, Kept* kept = nullptr) {
   const Kernel& k = kKernel[c.call.kernel];
   Operands operands;
   void* pointers[kMostParameters];
@@ -137,7 +142,8 @@ Result run_way(const Case& c, const KernelTable& table, const Way& way) {
   }
   scratch_poison = way.poison;
   const char* algorithm = nullptr;
-  const Runtime runtime = {way.threads, c.precision, way.parallel, poisoned_scratch, &algorithm};
+  scratch_requests = 0;
+  const Runtime runtime = {way.threads, c.precision, way.parallel, poisoned_scratch, &algorithm, kept};
   Result result;
   result.status = invoke(c.call, table, runtime, pointers);
   for (int i = 0; i < k.parameters; i++) {
@@ -197,7 +203,7 @@ double largest_difference(const std::vector<unsigned char>& a, const std::vector
   return largest;
 }
 
-int passed = 0, failed = 0;
+int passed = 0, failed = 0, refusals = 0;
 
 void check(bool ok, const Case& c, const std::string& what) {
   if (ok) {
@@ -262,7 +268,39 @@ void compare_within_rounding(const Case& c, const Result& result, const Result& 
   }
 }
 
-void test_call(const Case& c) {
+// The system has no more memory for a while: one request of the call gets none, or that and all after it. The call says
+// so (or needs it not, and is right), and the next is right, also with what the refused one has kept of its weights.
+void test_refusals(const Case& c, const KernelTable& table, const Result& right, int64_t requests, Random& random) {
+  const Kernel& k = kKernel[c.call.kernel];
+  const std::string here = std::string(table.target) + ", memory refused";
+  Kept kept = {nullptr, 0};
+  if (c.call.kernel == k_conv && right.status == kOk) run_way(c, table, kWays[0], &kept);
+  Buffer memory(kept.bytes);
+  memset(memory.data(), 0, (size_t)kept.bytes);
+  kept.memory = memory.data();
+  Kept* const keeps = kept.bytes > 0 ? &kept : nullptr;
+  const auto same = [&](const Result& result, const std::string& when) {
+    check(result.status == right.status, c, here + when + ": another status");
+    for (int i = 0; i < k.parameters && result.status == kOk; i++)
+      check(same_bits(c, i, result, right), c, here + when + ": other bits in " + k.parameter[i].name);
+  };
+  refused_from = random.below(requests);
+  refused_to = random.one_in(2) ? refused_from + 1 : INT64_MAX;
+  const Result refused = run_way(c, table, kWays[random.below(3)], keeps);
+  refused_from = INT64_MAX;
+  check(refused.status > -1000, c, here + ": wrote beyond an operand");
+  for (int i = 0; i < k.parameters; i++)
+    if (c.random.given[i] && is_read(c, i) &&
+        (refused.status == kOutOfMemory ? c.call.kernel != k_gemm || !is_written(c, i) : !is_written(c, i)))
+      check(refused.bytes[i] == c.inputs[i], c, here + ": changed its input " + k.parameter[i].name);
+  if (refused.status == kOutOfMemory)
+    refusals++;
+  else
+    same(refused, "");
+  same(run_way(c, table, kWays[0], keeps), ", the next call");
+}
+
+void test_call(const Case& c, Random& random) {
   const Kernel& k = kKernel[c.call.kernel];
   const auto& targets = usable_targets();  // generic is the last
   Result generic, with_fma;
@@ -286,6 +324,8 @@ void test_call(const Case& c) {
       }
       if (&way == kWays) {
         first = result;
+        if (const int64_t requests = scratch_requests; requests > 0 && !c.random.gaps)
+          test_refusals(c, table, first, requests, random);
         continue;
       }
       check(result.status == first.status, c, here + ": another status than with 1 thread");
@@ -374,9 +414,9 @@ int main(int count, char** arguments) {
     for (int kernel = 0; kernel < kKernels; kernel++) {
       Random random(seed * 1000003 + uint64_t(round) * kKernels + kernel);
       Case c;
-      if (make_case(kernel, random, &c)) test_call(c);
+      if (make_case(kernel, random, &c)) test_call(c, random);
     }
   }
-  printf("%d passed, %d failed\n", passed, failed);
-  return failed ? 1 : 0;
+  printf("%d passed, %d failed; %d calls ended for lack of memory\n", passed, failed, refusals);
+  return failed || !refusals ? 1 : 0;
 }
