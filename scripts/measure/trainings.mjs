@@ -163,4 +163,29 @@ export const trainings = [
       close: () => before,
     };
   },
+  () => {
+    const model = new nn.models.LeNet5();
+    const step = train.trainStep(model, new optim.Adam(model.parameters(), { lr: 1e-3 }), crossEntropy);
+    /** @type {any} */
+    let loader;
+    /** @type {any} */
+    let batches;
+    const next = async () => {
+      loader ??= new data.DataLoader(
+        await data.fromModule(new URL("digits.mjs", import.meta.url), { export: "digits", arguments: [1000] }),
+        { batchSize: 64, shuffle: true, dropLast: true, workers: 2, persistentWorkers: true },
+      );
+      batches ??= loader[Symbol.asyncIterator]();
+      const { value, done } = await batches.next();
+      if (!done) return value;
+      batches = undefined;
+      return next();
+    };
+    return {
+      name: "LeNet-5 from a DataLoader with two workers",
+      asynchronous: true,
+      step: async () => step(await next()),
+      close: () => loader?.close(),
+    };
+  },
 ];
