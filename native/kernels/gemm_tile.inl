@@ -10,7 +10,7 @@ namespace xcorr {
 namespace {
 
 template <class T>
-constexpr int kTileColumns = Simd<T>::tile_vectors* Simd<T>::lanes;
+constexpr int kTileColumns = Simd<T>::tile_vectors * Simd<T>::lanes;
 
 // `count` things in `parts` parts whose sizes differ by at most one, the larger ones first.
 struct Split {
@@ -51,18 +51,20 @@ struct TileEnd {
 };
 
 // What a caller needs next, fetched while a tile is computed, every kAheadTerms terms: into the second-level cache the
-// line at `line`, `step` elements apart, and `burst` lines of rows that are `lines` long and `jump` elements apart, of
-// which `left` are left in the first one; a row of results that will be written. Without a branch that depends on the
-// tile: one that is mispredicted costs as much as three terms.
+// line at `line`, `step` elements apart; every `apart` times that `burst` lines of rows that are `lines` long and
+// `jump` elements apart, of which `left` are left in the first one; a row of results that will be written. Branches are
+// taken evenly or not at all: one that is mispredicted costs as much as three terms. Evenly too because the core waits
+// for about 16 lines at a time: the tile's own, out of the second-level cache, stand in line with those out of memory.
 template <class T>
-constexpr int kAheadTerms = Simd<T>::tile_rows* Simd<T>::tile_vectors >= 20 ? 2 : 4;  // 24 fma or more
+constexpr int kAheadTerms = Simd<T>::tile_rows * Simd<T>::tile_vectors >= 20 ? 2 : 4;  // 24 fma or more
 template <class T>
 struct Ahead {
   const T* line = nullptr;
   int64_t step = 0;
   const T* row = nullptr;  // packed tiles move it and `left` on
-  int64_t left = 1, lines = 1, jump = 0, burst = 1;
-  int64_t due = 0;  // lines of all of the tile's rows
+  int64_t left = 1, lines = 1, jump = 0, burst = 1, apart = 1;
+  int64_t fetched = 0;  // by a packed tile: lines of rows
+  int64_t due = 0;      // lines of all of the tile's rows
   const T* out = nullptr;
   int64_t out_stride = 0;
 };
@@ -79,25 +81,25 @@ class RowsAhead {
         jump_(ahead.row ? ahead.jump - ahead.lines * kLine : 0),
         burst_(ahead.burst) {}
   XCORR_MEMBER void fetch() {
+    fetched_ += burst_;
     for (int64_t i = 0; i < burst_; i++) {
       __builtin_prefetch(row_, 0, 2);
-      row_ += line_;
-      if (--left_ == 0) {
-        left_ = lines_;
-        row_ += jump_;
-      }
+      const int64_t row_ends = -int64_t(--left_ == 0);
+      row_ += line_ + (jump_ & row_ends);
+      left_ += lines_ & row_ends;
     }
   }
   XCORR_MEMBER void leave(Ahead<T>& ahead) const {
     if (!ahead.row) return;
     ahead.row = row_;
     ahead.left = left_;
+    ahead.fetched = fetched_;
   }
 
  private:
   static constexpr int64_t kLine = 64 / sizeof(T);
   const T* row_;
-  int64_t line_, left_, lines_, jump_, burst_;
+  int64_t line_, left_, lines_, jump_, burst_, fetched_ = 0;
 };
 
 template <class T>
@@ -172,9 +174,16 @@ XCORR_INLINE void end_tile(const typename Simd<T>::V (&sums)[kRows][kVectors], c
   finish_tile<T>(spilled, kVectors * Simd<T>::lanes, kRows, end);
 }
 
-// One term; kCopy: b's row goes to `copy` as well.
+// One term; kCopy: b's row goes to `copy` as well, and a row to come is fetched: rows that are far apart arrive one by
+// one, as late as the second-level cache or memory has them.
+constexpr int64_t kRowsToCome = 24;
 template <class T, int kRows, int kVectors, bool kCopy>
-XCORR_INLINE void packed_term(typename Simd<T>::V (&sums)[kRows][kVectors], const T* a, const T* b, T* copy) {
+XCORR_INLINE void packed_term(typename Simd<T>::V (&sums)[kRows][kVectors], const T* a, const T* b, T* copy,
+                              const T* to_come) {
+  constexpr int64_t kWidth = kVectors * Simd<T>::lanes, kLine = 64 / sizeof(T);
+  if (kCopy)
+#pragma GCC unroll 4
+    for (int64_t v = 0; v < kWidth; v += kLine) __builtin_prefetch(to_come + v, 0, 3);
   typename Simd<T>::V row[kVectors];
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; v++) {
@@ -200,8 +209,11 @@ XCORR_INLINE void packed_terms(int64_t depth, const T* a, const T* b, int64_t b_
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; v++) sums[m][v] = splat<T>(0);
   int64_t steps = depth / kAheadTerms<T>;
+  const T* const last = b + (depth - 1) * b_stride;
+  const T* to_come = depth > kRowsToCome ? b + kRowsToCome * b_stride : last;
   const auto term = [&]() __attribute__((always_inline)) {
-    packed_term<T, kRows, kVectors, kCopy>(sums, a, b, copy);
+    packed_term<T, kRows, kVectors, kCopy>(sums, a, b, copy, to_come);
+    if (kCopy) to_come = to_come == last ? last : to_come + b_stride;
     a += kRows;
     b += b_stride;
     if (kCopy) copy += kWidth;
@@ -215,17 +227,12 @@ XCORR_INLINE void packed_terms(int64_t depth, const T* a, const T* b, int64_t b_
     const T* out = ahead.out ? ahead.out : a;
     RowsAhead<T> rows(ahead, a);
     const int64_t line_step = ahead.step, out_stride = ahead.out_stride;
-    const auto fetch = [&]() __attribute__((always_inline)) {
-      __builtin_prefetch(line, 0, 2);
-      line += line_step;
-      rows.fetch();
-    };
     const auto fetch_out = [&]() __attribute__((always_inline)) {
       __builtin_prefetch(out, 1, 3);
       if (kWidth > kLine) __builtin_prefetch(out + kLine, 1, 3);
       out += out_stride;
     };
-    // The core waits for about 16 lines at a time: so many at once, or a row in each of the first steps.
+    // So many lines at once, or a row in each of the first steps.
     constexpr bool kAtOnce = kRows * kWidth <= 12 * kLine;
     int64_t out_rows = kRows;
     if constexpr (kAtOnce) {
@@ -233,16 +240,24 @@ XCORR_INLINE void packed_terms(int64_t depth, const T* a, const T* b, int64_t b_
       for (; out_rows > 0; out_rows--) fetch_out();
     }
     for (; out_rows > steps; out_rows--) fetch_out();
+    // If there is time enough for other rows afterwards, they wait for the results.
+    const int64_t apart = ahead.apart;
+    int64_t wait = apart == 1 ? 1 : larger(apart, out_rows + 1);
+    const auto fetching_terms = [&]() __attribute__((always_inline)) {
+      __builtin_prefetch(line, 0, 2);
+      line += line_step;
+      if (--wait == 0) {
+        wait = apart;
+        rows.fetch();
+      }
+      terms();
+    };
     steps -= out_rows;
     for (; out_rows > 0; out_rows--) {
-      fetch();
       fetch_out();
-      terms();
+      fetching_terms();
     }
-    for (; steps > 0; steps--) {
-      fetch();
-      terms();
-    }
+    for (; steps > 0; steps--) fetching_terms();
     rows.leave(ahead);
   } else {
     for (; steps > 0; steps--) terms();

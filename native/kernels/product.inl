@@ -72,14 +72,16 @@ int64_t run_product(const Product<T>& p, const Runtime& runtime) {
   const int64_t most_blocks = larger(1, kProductDepth / larger(1, blocks.size(0)));
   tasks.group_blocks = ceil_div(blocks.parts, ceil_div(blocks.parts, most_blocks));
   const int64_t deep = larger(1, tasks.group_blocks * blocks.size(0));
+  // At least 16 tasks if each has 250,000 operations: by fewer columns, then by fewer rows.
   // If all of a stays at hand, b comes in small chunks, the next one prefetched meanwhile. If panels of a come from far
-  // away, 192 columns or more hide that.
+  // away, 192 columns or more hide that; 96 if rows of several images need not be split then, for which their pixels
+  // are packed before they are multiplied.
   const bool near = p.m * p.k <= kNear;
-  const int64_t least = near ? 96 : 192;
+  const int64_t wanted = larger(1, smaller(ceil_div(16, p.batch), int64_t(work / double(p.batch) / 250e3)));
+  const bool whole_rows = p.image != p.n && p.n / 192 < wanted && p.n / 96 >= wanted;
+  const int64_t least = near || whole_rows ? 96 : 192;
   const int64_t columns =
       near ? smaller(256, larger(least, kProductBlock / 4 / deep)) : smaller(512, larger(least, kProductBlock / deep));
-  // At least 16 tasks if each has 250,000 operations: by fewer columns, then by fewer rows.
-  const int64_t wanted = larger(1, smaller(ceil_div(16, p.batch), int64_t(work / double(p.batch) / 250e3)));
   const int64_t parts = larger(ceil_div(p.n, near ? 8 * columns : columns), smaller(wanted, p.n / least));
   tasks.column_parts = {tiles, larger(1, smaller(tiles, parts))};
   // A task has two panels of rows at least, so that it packs the ends of b's rows for more than one; unless there are

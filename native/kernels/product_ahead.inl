@@ -47,39 +47,59 @@ class ColumnsToCome {
   // Terms [k0, k0 + depth) of columns [first, end).
   ColumnsToCome(const Product<T>& product, int64_t k0, int64_t depth_, int64_t first, int64_t end, int64_t tiles)
       : p(&product), column(first), end_column(end), term(k0), depth(depth_) {
-    const int64_t columns = smaller(end, p->n) - first;
-    const int64_t rows = p->trans_b ? columns : depth, length = p->trans_b ? depth : columns;
-    if (rows > 0 && length > 0) lines_a_tile = ceil_div(rows * ceil_div(length, kLine), larger(1, tiles));
+    int64_t lines = 0, parts = 0;
+    for (; next_part(); parts++) lines += left_in_part;
+    column = first;
+    left_in_part = 0;
+    lines_a_tile = ceil_div(lines, larger(1, tiles));
+    lines_a_tile += ceil_div(parts * lines_a_tile, 2 * larger(1, tiles));  // a tile's share ends with a part
   }
 
-  // What the next tile fetches, in so many steps: one line or more a step, or nothing if little is due.
-  XCORR_MEMBER void share(Ahead<T>& ahead, int64_t steps) {
+  // The pace of tiles that have so many steps, and so many rows of results to fetch in the first of them: as even as
+  // may be, but every second step at most if that is enough, and often enough that branches are foreseen.
+  XCORR_MEMBER void pace(int64_t steps, int64_t rows) {
+    if (steps == paced_steps && rows == paced_rows) return;
+    paced_steps = steps;
+    paced_rows = rows;
+    burst = 0;
+    if (steps == 0 || lines_a_tile == 0) return;
+    const bool often = steps < 2 * rows || lines_a_tile > steps;
+    const int64_t left = often ? steps : steps - rows;
+    apart = often ? 1 : smaller(kFarApart, larger(2, left / lines_a_tile));
+    burst = ceil_div(lines_a_tile * apart, left);
+    least = left / apart;
+  }
+  // What the next tile fetches.
+  XCORR_MEMBER void share(Ahead<T>& ahead) {
     ahead.row = nullptr;
     ahead.burst = 1;
+    ahead.apart = kNever;
     due += lines_a_tile;
-    if (steps == 0 || 2 * due < steps || (left_in_part <= 0 && !next_part())) return;
-    const int64_t burst = 2 * due < 3 * steps ? 1 : (due + steps / 2) / steps;
+    if (burst == 0 || (burst == 1 && 2 * due < least) || (left_in_part <= 0 && !next_part())) return;
     ahead.row = part.row;
     ahead.left = part.left;
     ahead.lines = part.lines;
     ahead.jump = part.jump;
-    ahead.burst = burst;
-    due -= burst * steps;
-    left_in_part -= burst * steps;
+    ahead.burst = burst == 1 || 2 * due > lines_a_tile ? burst : burst - 1;
+    ahead.apart = apart;
   }
   // After it was given its share.
   XCORR_MEMBER void go_on(const Ahead<T>& ahead) {
     if (!ahead.row) return;
     part.row = ahead.row;
     part.left = ahead.left;
+    left_in_part -= ahead.fetched;
+    due -= ahead.fetched;
   }
 
  private:
-  static constexpr int64_t kLine = 64 / sizeof(T);
+  static constexpr int64_t kLine = 64 / sizeof(T), kFarApart = 8, kNever = int64_t(1) << 32;
   const Product<T>* p = nullptr;
   int64_t column = 0, end_column = 0, term = 0, depth = 0;  // what comes after the part at hand
   Ahead<T> part;
   int64_t left_in_part = 0, lines_a_tile = 0, due = 0;  // lines
+  int64_t burst = 0, apart = 1, least = 0;              // of a tile that fetches at all
+  int64_t paced_steps = 0, paced_rows = 0;
 
   void start_part(const T* first, int64_t rows, int64_t elements, int64_t stride) {
     part.row = first;

@@ -158,7 +158,7 @@ struct ProductTask {
       pass.planes.rows_a_tile = larger(1, steps / pass.planes.lines);
       pass.spread_column += count;
     }
-    ahead.burst = 1;
+    ahead.burst = ahead.apart = 1;
     pass.planes.share(ahead);
     return true;
   }
@@ -240,6 +240,7 @@ struct ProductTask {
     const auto full_tile = Tiles<T>::template find_prefetching<kRows>(rows, false);
     const auto narrow_tile = Tiles<T>::template find_prefetching<kRows>(rows, true);
     const auto copying_tile = Tiles<T>::template find_copying<kRows>(rows);
+    pass.next.pace(steps, rows * kColumns * int64_t(sizeof(T)) <= 12 * 64 ? 0 : rows);
     Ahead<T> ahead;
     ahead.step = next ? ceil_div(share, larger(1, steps)) : 0;
     for (int64_t tile = pass.first; tile < pass.end; tile++) {
@@ -249,7 +250,7 @@ struct ProductTask {
       const TileEnd<T> end = end_of(tile, piece, sum, p.c_pixels ? pass.width : kColumns);
       ahead.line = next ? next + (tile - pass.first) * share : nullptr;
       const bool planes = fetch_planes(ahead, pass, piece, tile, steps);
-      if (!planes) pass.next.share(ahead, steps);
+      if (!planes) pass.next.share(ahead);
       if (piece.last) fetch_results(ahead, pass, piece, tile);
       if (tasks.packed_b || !regular(tile)) {
         const T* const b = tasks.packed_b ? packed_b_of(piece, tile) : own;
