@@ -43,7 +43,7 @@ class PointwiseWeightGrad {
         dbias(static_cast<T*>(operands[3])),
         tiles(ceil_div(n, kColumns)),
         panels(row_panels<T>(m)),
-        image_blocks(split_evenly(pixels, kBlockPixels)),
+        image_blocks(strided ? Split{pixels, 1} : split_evenly(pixels, kBlockPixels)),
         batch(s.batch) {
     // Sums of a part cost about as much as 60 pixels.
     const int64_t parts = smaller(16, larger(1, batch * pixels / 768));
