@@ -24,7 +24,7 @@ export function nearest(name: string, known: readonly string[]): string | undefi
 
 /** Options that are true or false in every call that has them. (`bias` is not: functions take it as a tensor.) */
 const switches: ReadonlySet<string> = new Set([
-  ...["keepdim", "unbiased", "equalNan", "accumulate", "descending", "stable", "largest", "sorted"],
+  ...["keepdim", "unbiased", "equalNan", "descending", "stable", "largest", "sorted"],
   ...["returnIndices", "ceilMode", "countIncludePad", "alignCorners"],
   ...["training", "useInputStats", "affine", "elementwiseAffine", "trackRunningStats"],
   ...["logTarget", "logInput", "full", "swap"],

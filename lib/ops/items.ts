@@ -1,6 +1,6 @@
 import { type DType, isFloating } from "../core/dtype.js";
 import { ArgumentError, DTypeError, IndexError, ShapeError } from "../core/errors.js";
-import { checkOptions } from "../core/options.js";
+import { checkBoolean, checkOptions } from "../core/options.js";
 import { broadcastShapes, contiguousStrides, describe, format, numel, type Shape, sameShape } from "../core/shape.js";
 import { empty, isTensor, named, type Tensor } from "../core/tensor.js";
 import { indexSelect, wrapped } from "./indexing.js";
@@ -202,6 +202,7 @@ export function setItem<D extends DType>(
   const call = "set";
   checkTensor(call, "x", x);
   checkOptions(call, options, ["accumulate"]);
+  if (options.accumulate !== undefined) checkBoolean(call, "accumulate", options.accumulate); // fit's is a number
   checkItems(call, items);
   const accumulate = options.accumulate ?? false;
   const source: Tensor = isTensor(value)
