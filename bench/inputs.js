@@ -97,7 +97,7 @@ export function resultCount(task) {
     case "overhead":
       return 16;
     default:
-      return task.kind === "train" ? 3 : task.batch * task.classes;
+      return task.kind === "train" ? 2 : task.batch * task.classes;
   }
 }
 
@@ -105,6 +105,9 @@ export function resultCount(task) {
  * How far results may lie apart, relative to the largest value. Wide enough for two float32 libraries that add up in
  * different orders (a weight gradient has up to 1.6 million terms; a training step amplifies), far too narrow for a
  * wrong one.
+ *
+ * Compared of training are the losses before and after one update: of ResNet-50 with batch 8 the first agree to 2e-6
+ * between libraries and with float64, the second to 1e-3, a third only to 1e-2, on all sides.
  * @param {Task} task
  */
 export function tolerance(task) {

@@ -79,7 +79,7 @@ def prepare_network(task, files, layout):
         optimizer.step()
         return loss.item()
 
-    losses = torch.tensor([step() for _ in range(3)])
+    losses = torch.tensor([step() for _ in range(2)])
     return step, sample(lambda: losses)
 
 
