@@ -608,7 +608,19 @@ const refused: readonly (readonly [what: string, call: () => unknown, kind: type
     /no option "strides"; did you mean "stride"/,
   ],
   ["options as number", () => conv2d(x4(), w4(), 2 as never), ArgumentError, /options must be an object/],
-  ["output too large", () => conv2d(x4(), w4(), { padding: huge }), ShapeError, /more than 2\^40 elements/],
+  ["output too large", () => conv2d(x4(), w4(), { padding: huge }), ShapeError, /at most 1073741823 elements/],
+  [
+    "positions beyond int32",
+    () => conv2d(x4(), w4(), { padding: 2 ** 30, stride: huge, dilation: 2 ** 29 }),
+    ShapeError,
+    /at most 1073741823 elements in dimension height, but padding, stride and dilation make it 2147483656/,
+  ],
+  [
+    "transposed: positions beyond int32",
+    () => convTranspose2d(filled(1, 4, 2, 2), filled(4, 3, 3, 3), { stride: huge, padding: 2 ** 30 }),
+    ShapeError,
+    /at most 1073741823 elements in dimension height/,
+  ],
   [
     "padding too large",
     () => conv2d(x4(), w4(), { padding: 2 ** 31 }),
@@ -625,7 +637,7 @@ const refused: readonly (readonly [what: string, call: () => unknown, kind: type
     "endless replicate",
     () => conv2d(x4(), w4(), { padding: [huge, 0], stride: [huge, 1], paddingMode: "replicate" }),
     ShapeError,
-    /too large/,
+    /at most 1073741823 elements/,
   ],
   [
     "transposed: channels",

@@ -49,6 +49,21 @@ export function convPadding(
   return { before: both, after: both };
 }
 
+/** Elements along a padded dimension: kernels write positions in it, and distances between two, as int32. */
+const mostPadded = 2 ** 30 - 1;
+
+/** Refuses padding, strides and dilations that reach farther than `mostPadded`. */
+export function checkPadded(call: string, padded: readonly number[]): void {
+  for (const [i, length] of padded.entries()) {
+    if (length > mostPadded) {
+      throw new ShapeError(
+        `${call}: the padded image must have at most ${mostPadded} elements in dimension ${dimensionName(i, padded.length)}, ` +
+          `but padding, stride and dilation make it ${length}`,
+      );
+    }
+  }
+}
+
 /** How many windows fit, per dimension: floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1. */
 export function convOutput(
   call: string,
@@ -58,8 +73,10 @@ export function convOutput(
   dilation: readonly number[],
   { before, after }: Sides,
 ): number[] {
+  const paddedSize = size.map((s, i) => s + before[i]! + after[i]!);
+  checkPadded(call, paddedSize);
   return size.map((s, i) => {
-    const padded = s + before[i]! + after[i]!;
+    const padded = paddedSize[i]!;
     const reach = dilation[i]! * (kernel[i]! - 1) + 1;
     if (padded < reach) {
       throw new ShapeError(

@@ -3,7 +3,7 @@ import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkChoice, checkOptions } from "../core/options.js";
 import { checkShape, describe, format } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
-import { checkBias, checkPixels, checkWeight, convPadding, type Sides } from "./conv_arguments.js";
+import { checkBias, checkPadded, checkPixels, checkWeight, convPadding, type Sides } from "./conv_arguments.js";
 import { type ConvGeometry, convInputGradOp } from "./convolution.js";
 import { squeeze, unsqueeze } from "./view.js";
 import { checkImages, dimensionName, type PerDimension, perDimension, spatial } from "./window.js";
@@ -129,6 +129,10 @@ function convTranspose<D extends DType>(
       );
     }
   });
+  checkPadded(
+    call,
+    out.map((o, i) => o + sides.before[i]! + sides.after[i]!),
+  );
   checkShape(call, [batched ? x.shape[0]! : 1, outChannels, ...out]);
   const y = convInputGradOp([batched ? x : unsqueeze(x, 0), weight, bias], { in: out, out: size, ...part });
   return (batched ? y : squeeze(y, 0)) as Tensor<D>;

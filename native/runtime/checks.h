@@ -9,6 +9,7 @@
 namespace xcorr {
 
 constexpr int64_t kMostIndexed = 2147483647;  // positions are written as int32
+constexpr double kMostPadded = (1 << 30) - 1;  // of one dimension: two positions in it, subtracted, fit int32 too
 
 template <class... Sizes>
 bool fits(Sizes... sizes) {
@@ -46,7 +47,9 @@ inline const char* check_windows(int64_t count, const int64_t* in, const int64_t
     const double before = double(in[i]) + double(pad[i]);
     const double reach =
         double(out[i] > 1 ? out[i] - 1 : 0) * double(stride[i]) + double(kernel[i] - 1) * double(dilation[i]) + 1;
-    padded *= before > reach ? before : reach;
+    const double longest = before > reach ? before : reach;
+    if (longest > kMostPadded) return "padding, stride and dilation reach farther than 2^30 elements of a dimension";
+    padded *= longest;
   }
   return padded <= kMostElements ? nullptr : kTooLarge;
 }
