@@ -8,7 +8,7 @@
 
 namespace xcorr {
 
-constexpr int64_t kMostIndexed = 2147483647;  // positions are written as int32
+constexpr int64_t kMostIndexed = 2147483647;   // positions are written as int32
 constexpr double kMostPadded = (1 << 30) - 1;  // of one dimension: two positions in it, subtracted, fit int32 too
 
 template <class... Sizes>
