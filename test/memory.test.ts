@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { poisonMemory, sizeClass } from "../lib/core/memory.js";
+import { sizeClass } from "../lib/core/block.js";
+import { poisonMemory } from "../lib/core/memory.js";
 import { computing, fastest, nativeBuilt } from "./support/backends.js";
 import {
   add,

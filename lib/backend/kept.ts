@@ -1,6 +1,6 @@
 import type { DType } from "../core/dtype.js";
 import { MemoryLimitError } from "../core/errors.js";
-import type { Block } from "../core/memory.js";
+import type { Block } from "../core/block.js";
 import { addSpare, type Spare } from "../core/spare.js";
 import { Storage } from "../core/storage.js";
 import type { Tensor } from "../core/tensor.js";

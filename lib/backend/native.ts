@@ -1,6 +1,7 @@
 import { type DType, bytesPerElement, typeCode } from "../core/dtype.js";
 import { BackendError } from "../core/errors.js";
-import { type Block, giveBack, type MemoryHooks } from "../core/memory.js";
+import type { Block } from "../core/block.js";
+import { giveBack, type MemoryHooks } from "../core/memory.js";
 import { checkValues } from "../core/storage.js";
 import type { Tensor } from "../core/tensor.js";
 import { codes, type KernelName, kernelNames, kernels, sizesFields, status } from "./abi.js";

@@ -1,6 +1,7 @@
 import type { DType } from "../core/dtype.js";
 import { IndexError } from "../core/errors.js";
-import { type Block, lastTaken, unpin } from "../core/memory.js";
+import type { Block } from "../core/block.js";
+import { lastTaken, unpin } from "../core/memory.js";
 import { checkValues } from "../core/storage.js";
 import type { Tensor } from "../core/tensor.js";
 import { type KernelName, status } from "./abi.js";

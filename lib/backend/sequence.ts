@@ -1,6 +1,6 @@
 import { bytesPerElement } from "../core/dtype.js";
 import { BackendError } from "../core/errors.js";
-import type { Block } from "../core/memory.js";
+import type { Block } from "../core/block.js";
 import type { Spare } from "../core/spare.js";
 import type { Storage } from "../core/storage.js";
 import { status } from "./abi.js";

@@ -1,7 +1,8 @@
 import { dirname, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ArgumentError } from "./errors.js";
-import { type Block, liveBlocks, memoryStats, setLargestReport, setSiteRecorder } from "./memory.js";
+import type { Block } from "./block.js";
+import { liveBlocks, memoryStats, setLargestReport, setSiteRecorder } from "./memory.js";
 import { describe, format } from "./shape.js";
 
 /** Which tensors hold the memory, and where they were made: for messages, on demand, and at exit under XCORR_DEBUG=memory. */

@@ -1,4 +1,4 @@
-import type { Block } from "./memory.js";
+import type { Block } from "./block.js";
 
 /**
  * Owners of blocks that the addon does not watch yet. Most results are given back before any collection could have found

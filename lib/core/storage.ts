@@ -1,6 +1,7 @@
 import type { DType, TypedArray } from "./dtype.js";
 import { BackendError, DisposedError } from "./errors.js";
-import { acquire, type Block, own, release } from "./memory.js";
+import type { Block } from "./block.js";
+import { acquire, own, release } from "./memory.js";
 import { adopt } from "./scope.js";
 import type { Shape } from "./shape.js";
 import type { Spare } from "./spare.js";
