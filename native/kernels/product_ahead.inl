@@ -48,7 +48,12 @@ class ColumnsToCome {
   ColumnsToCome(const Product<T>& product, int64_t k0, int64_t depth_, int64_t first, int64_t end, int64_t tiles)
       : p(&product), column(first), end_column(end), term(k0), depth(depth_) {
     int64_t lines = 0, parts = 0;
-    for (; next_part(); parts++) lines += left_in_part;
+    if (p->b_pixels) {
+      // A line for as many pixels as it would hold if all counted: short rows of few terms would else come in bursts.
+      lines = depth * ceil_div(larger(0, smaller(end, p->n) - first), kLine);
+    } else {
+      for (; next_part(); parts++) lines += left_in_part;
+    }
     column = first;
     left_in_part = 0;
     lines_a_tile = ceil_div(lines, larger(1, tiles));

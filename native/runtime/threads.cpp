@@ -36,7 +36,7 @@ constexpr int64_t kSpinNanoseconds = 200000;
 
 // While others want the processors too, the one waited for may be off its own for milliseconds, and who yields is as
 // well: then threads look for a moment only, without yielding, and sleep, which keeps their claim to the processor.
-// Known from a look that was interrupted for so long.
+// Known from a look that was interrupted for so long, and missed what it was for.
 constexpr int64_t kSpinCrowded = 20000, kInterrupted = 2000000, kCrowded = 250000000;
 std::atomic<int64_t> crowded_until{0};
 
@@ -107,7 +107,11 @@ bool spin_until(Condition condition, bool yields) {
     if (yields && !crowded) sched_yield();
     const int64_t before = now;
     now = nanoseconds();
-    if (now - before > kInterrupted) crowded_until.store(now + kCrowded, std::memory_order_relaxed);
+    // Whoever takes the processor from a thread that would have gone to sleep is in nobody's way.
+    if (now - before > kInterrupted && condition()) {
+      crowded_until.store(now + kCrowded, std::memory_order_relaxed);
+      return true;
+    }
   } while (now < end);
   return false;
 }
