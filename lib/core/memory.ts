@@ -81,6 +81,11 @@ const growthBudget = 24 * 1024 * 1024;
 /** Small blocks cost next to nothing, so lack of one asks for a collection only after so many bytes of them. */
 const slabbedBudget = 4 * 1024 * 1024;
 const fullGrowthBudget = 256 * 1024 * 1024;
+/**
+ * Shared memory that may be live before everything is collected (or twice what was live after the last time): batches
+ * that loader workers send grow old while they wait, and no lack of blocks in the pool tells of them.
+ */
+const foreignBudget = 32 * 1024 * 1024;
 /** From so many bytes on the system is asked before memory is taken from it. */
 const askedBytes = 64 * 1024;
 
@@ -125,6 +130,9 @@ let collections = 0;
 let limit = Number.POSITIVE_INFINITY;
 let liveAfterCollection = 0;
 let liveAfterFullCollection = handedBudget;
+/** Bytes of live blocks over shared memory, now and after the last full collection. */
+let foreign = 0;
+let foreignAfterFullCollection = 0;
 let nextTrim = 0;
 let slab: Uint8Array | undefined;
 let slabUsed = 0;
@@ -229,6 +237,7 @@ export function own(block: Block, owner: object): void {
   handedSinceFullCollection += block.capacity;
   if (block.capacity <= slabbedBytes) slabbedSinceCollection += block.capacity;
   live += block.capacity;
+  if (block.foreign) foreign += block.capacity;
   if (live > peak) peak = live;
   tensors++;
   block.live = true;
@@ -271,6 +280,7 @@ function put(block: Block): void {
   block.live = false;
   block.watched = false;
   live -= block.capacity;
+  if (block.foreign) foreign -= block.capacity;
   tensors--;
   if (block.foreign || block.detached) {
     hooks?.unregister(block.id);
@@ -389,6 +399,7 @@ function collect(all: boolean): void {
   }
   if (all) {
     liveAfterFullCollection = Math.max(live - parked, handedBudget);
+    foreignAfterFullCollection = foreign;
     handedSinceFullCollection = 0;
   }
   liveAfterCollection = live;
@@ -489,7 +500,8 @@ function overLimit(capacity: number): MemoryLimitError {
 /** A block over memory that the user brought (shared between threads); it never enters the pool. */
 export function foreignBlock(bytes: Uint8Array<SharedArrayBuffer>): Block {
   // Nothing is taken from the pool here, so nobody else would notice the blocks that were lost before.
-  if (handedSinceCollection > Math.max(handedBudget, liveAfterCollection / 2)) collect(false);
+  if (foreign > Math.max(foreignBudget, 2 * foreignAfterFullCollection)) collect(true);
+  else if (handedSinceCollection > Math.max(handedBudget, liveAfterCollection / 2)) collect(false);
   else sweep();
   const block = new Block(nextId++, bytes);
   block.foreign = true;
