@@ -7,9 +7,9 @@ import type { Tensor } from "../core/tensor.js";
 import { codes, type KernelName, kernelNames, kernels, sizesFields, status } from "./abi.js";
 import { keptOf } from "./kept.js";
 import { checkBusy } from "./operands.js";
-import type { Backend, Sequence, SequenceCall } from "./run.js";
+import { type Backend, refused, type Sequence, type SequenceCall } from "./run.js";
 import { NativeSequence } from "./sequence.js";
-import { callLength } from "./tape.js";
+import { callLength, type Tape } from "./tape.js";
 
 /** What the addon exports (native/addon). Only this file knows it. */
 export interface Addon {
@@ -78,8 +78,7 @@ export class NativeBackend implements Backend {
     try {
       return this.addon.run();
     } catch (error) {
-      // Nothing was computed: the addon checks every length again before it calls a kernel.
-      throw new BackendError((error as Error).message, { cause: error });
+      throw refused(error);
     }
   }
 
@@ -94,6 +93,21 @@ export class NativeBackend implements Backend {
       this.encode(this.#calls, 0, kernel, dtype, sizes, operands, null);
       return this.addon.keeps();
     });
+  }
+
+  /** Writes a call behind what is on the tape, after how many numbers it has (native/addon/record.h). */
+  append(
+    tape: Tape,
+    kernel: KernelName,
+    dtype: DType,
+    sizes: readonly number[],
+    operands: readonly (Tensor | null)[],
+    kept: Block | null,
+  ): void {
+    tape.makeRoom();
+    const start = tape.length;
+    tape.length = this.encode(tape.numbers, start + 1, kernel, dtype, sizes, operands, kept);
+    tape.numbers[start] = tape.length - start - 1;
   }
 
   /** Writes a call as numbers from `to[at]` on; returns where they end. */

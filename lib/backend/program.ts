@@ -8,7 +8,7 @@ import { type KernelName, status } from "./abi.js";
 import type { NativeBackend } from "./native.js";
 import { operandWritten } from "./operands.js";
 import { type Backend, noWorkingSpace } from "./run.js";
-import { giveTape, roomFor, takeTape } from "./tape.js";
+import { giveTape, type Tape, takeTape } from "./tape.js";
 
 /** In the place of a program's status: it has not run. */
 const takenBack = -1;
@@ -30,8 +30,7 @@ const comeToNothing = "the asynchronous call that was to compute them failed, or
 export class Program implements Backend {
   readonly name = "native";
   readonly #native: NativeBackend;
-  #tape: Float64Array;
-  #length = 0;
+  readonly #tape: Tape;
   readonly #kernels: KernelName[] = [];
   readonly #pinned: Block[] = [];
   readonly #written: Block[] = [];
@@ -48,10 +47,7 @@ export class Program implements Backend {
   /** Records a call; its status is known when the program has run. */
   run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number {
     const kept = this.#native.kept(kernel, dtype, sizes, operands);
-    const start = this.#length;
-    this.#tape = roomFor(this.#tape, start + 1);
-    this.#length = this.#native.encode(this.#tape, start + 1, kernel, dtype, sizes, operands, kept);
-    this.#tape[start] = this.#length - start - 1;
+    this.#native.append(this.#tape, kernel, dtype, sizes, operands, kept);
     this.#kernels.push(kernel);
     if (kept !== null) this.#pin(kept);
     for (let i = 0; i < operands.length; i++) {
@@ -92,7 +88,7 @@ export class Program implements Backend {
       signal?.throwIfAborted();
       this.#checkOperands();
       inFlight.add(this);
-      const done = addon.runProgram(this.#tape.subarray(0, this.#length), this.#ticket);
+      const done = addon.runProgram(this.#tape.written(), this.#ticket);
       giveTape(this.#tape);
       signal?.addEventListener("abort", takeBack, { once: true });
       const { status: result, record } = await done;

@@ -96,6 +96,11 @@ export function onFailure(undo: () => () => void): void {
   active?.onFailure?.(undo());
 }
 
+/** @internal What the addon throws: nothing was computed, as it checks every length again before it calls a kernel. */
+export function refused(error: unknown): BackendError {
+  return new BackendError((error as Error).message, { cause: error });
+}
+
 /** @internal What a kernel's status "out of memory" becomes; the next call finds what could be given back. */
 export function noWorkingSpace(kernel: KernelName): MemoryLimitError {
   giveBack();

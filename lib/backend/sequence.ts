@@ -1,13 +1,12 @@
 import { bytesPerElement } from "../core/dtype.js";
-import { BackendError } from "../core/errors.js";
 import type { Block } from "../core/block.js";
 import type { Spare } from "../core/spare.js";
 import type { Storage } from "../core/storage.js";
 import { status } from "./abi.js";
 import { KeptWeights } from "./kept.js";
 import type { NativeBackend, ProgramResult } from "./native.js";
-import { type Memory, noWorkingSpace, placed, type Sequence, type SequenceCall } from "./run.js";
-import { giveTape, roomFor, takeTape } from "./tape.js";
+import { type Memory, noWorkingSpace, placed, refused, type Sequence, type SequenceCall } from "./run.js";
+import { giveTape, takeTape } from "./tape.js";
 
 /** An operand that every run finds elsewhere: where its block and its byte stand among the numbers. */
 interface Moving {
@@ -60,26 +59,21 @@ export class NativeSequence implements Sequence {
     try {
       return this.#native.addon.runProgramSync(numbers);
     } catch (error) {
-      // Nothing was computed: the addon checks every length again before it calls a kernel.
-      throw new BackendError((error as Error).message, { cause: error });
+      throw refused(error);
     }
   }
 
   #write(memories: readonly Memory[]): Float64Array {
-    let numbers = takeTape();
-    let length = 0;
+    const tape = takeTape();
     this.#moving = [];
     this.#staying = [];
     for (const { kernel, dtype, sizes, operands } of this.#calls) {
-      const start = length;
       const tensors = operands.map((operand) => (operand === null ? null : placed(operand, memories)));
       // Nothing is kept of weights that runs bring; of others from the second time on that they are seen.
       const ask = () => (operands[1]?.place === null ? this.#native.kept(kernel, dtype, sizes, tensors) : null);
       const kept = ask() ?? ask();
-      numbers = roomFor(numbers, start + 1);
-      length = this.#native.encode(numbers, start + 1, kernel, dtype, sizes, tensors, kept);
-      numbers[start] = length - start - 1;
-      const places = length - 2 * (operands.length + (kept === null ? 0 : 1));
+      this.#native.append(tape, kernel, dtype, sizes, tensors, kept);
+      const places = tape.length - 2 * (operands.length + (kept === null ? 0 : 1));
       operands.forEach((operand, i) => {
         if (operand === null) return;
         const { tensor, place } = operand;
@@ -93,8 +87,8 @@ export class NativeSequence implements Sequence {
         this.#staying.push({ storage, block: block.id, version, spare, drops: dropsOf(spare) });
       });
     }
-    giveTape(numbers);
-    return numbers.slice(0, length);
+    giveTape(tape);
+    return tape.written().slice();
   }
 
   #changed(): boolean {

@@ -6,22 +6,34 @@
 /** The longest call has about 60 numbers. */
 export const callLength = 4096;
 
-let waiting: Float64Array | null = null;
+export class Tape {
+  numbers: Float64Array = new Float64Array(2 * callLength);
+  length = 0;
 
-export function takeTape(): Float64Array {
-  const tape = waiting ?? new Float64Array(2 * callLength);
+  /** One more call fits then. */
+  makeRoom(): void {
+    if (this.length + 1 + callLength <= this.numbers.length) return;
+    const longer = new Float64Array(2 * this.numbers.length);
+    longer.set(this.numbers);
+    this.numbers = longer;
+  }
+
+  /** What was written, without a copy. */
+  written(): Float64Array {
+    return this.numbers.subarray(0, this.length);
+  }
+}
+
+let waiting: Tape | null = null;
+
+/** An empty one. */
+export function takeTape(): Tape {
+  const tape = waiting ?? new Tape();
   waiting = null;
+  tape.length = 0;
   return tape;
 }
 
-export function giveTape(tape: Float64Array): void {
+export function giveTape(tape: Tape): void {
   waiting = tape;
-}
-
-/** The tape, or a longer one with its numbers, where a call fits behind `length`. */
-export function roomFor(tape: Float64Array, length: number): Float64Array {
-  if (length + callLength <= tape.length) return tape;
-  const longer = new Float64Array(2 * tape.length);
-  longer.set(tape);
-  return longer;
 }

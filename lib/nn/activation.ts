@@ -112,7 +112,7 @@ export class Hardswish extends Activation {
 export class LeakyReLU extends Activation {
   readonly negativeSlope: number;
 
-  constructor(negativeSlope: number | { readonly negativeSlope?: number } = 0.01) {
+  constructor(negativeSlope?: number | { readonly negativeSlope?: number }) {
     super();
     const [value = 0.01] = byName("LeakyReLU", ["negativeSlope"], negativeSlope);
     this.negativeSlope = checkNumber("LeakyReLU", "negativeSlope", value);
@@ -131,7 +131,7 @@ export class LeakyReLU extends Activation {
 export class ELU extends Activation {
   readonly alpha: number;
 
-  constructor(alpha: number | { readonly alpha?: number } = 1) {
+  constructor(alpha?: number | { readonly alpha?: number }) {
     super();
     const [value = 1] = byName("ELU", ["alpha"], alpha);
     this.alpha = checkNumber("ELU", "alpha", value);
@@ -150,7 +150,7 @@ export class ELU extends Activation {
 export class CELU extends Activation {
   readonly alpha: number;
 
-  constructor(alpha: number | { readonly alpha?: number } = 1) {
+  constructor(alpha?: number | { readonly alpha?: number }) {
     super();
     const [value = 1] = byName("CELU", ["alpha"], alpha);
     this.alpha = checkNumber("CELU", "alpha", value);
@@ -170,7 +170,7 @@ export class Hardtanh extends Activation {
   readonly minVal: number;
   readonly maxVal: number;
 
-  constructor(minVal: number | { readonly minVal?: number; readonly maxVal?: number } = -1, maxVal = 1) {
+  constructor(minVal?: number | { readonly minVal?: number; readonly maxVal?: number }, maxVal?: number) {
     super();
     const [least = -1, most = 1] = byName("Hardtanh", ["minVal", "maxVal"], minVal, maxVal);
     this.minVal = checkNumber("Hardtanh", "minVal", least);
@@ -192,7 +192,7 @@ export class Softplus extends Activation {
   readonly beta: number;
   readonly threshold: number;
 
-  constructor(beta: number | { readonly beta?: number; readonly threshold?: number } = 1, threshold = 20) {
+  constructor(beta?: number | { readonly beta?: number; readonly threshold?: number }, threshold?: number) {
     super();
     const [slope = 1, bound = 20] = byName("Softplus", ["beta", "threshold"], beta, threshold);
     this.beta = checkNumber("Softplus", "beta", slope);
@@ -212,7 +212,7 @@ export class Softplus extends Activation {
 export class Hardshrink extends Activation {
   readonly lambd: number;
 
-  constructor(lambd: number | { readonly lambd?: number } = 0.5) {
+  constructor(lambd?: number | { readonly lambd?: number }) {
     super();
     const [value = 0.5] = byName("Hardshrink", ["lambd"], lambd);
     this.lambd = checkNumber("Hardshrink", "lambd", value);
@@ -231,7 +231,7 @@ export class Hardshrink extends Activation {
 export class Softshrink extends Activation {
   readonly lambd: number;
 
-  constructor(lambd: number | { readonly lambd?: number } = 0.5) {
+  constructor(lambd?: number | { readonly lambd?: number }) {
     super();
     const [value = 0.5] = byName("Softshrink", ["lambd"], lambd);
     this.lambd = checkNumber("Softshrink", "lambd", value);
@@ -311,7 +311,7 @@ export class PReLU extends Activation {
 export class GLU extends Activation {
   readonly dim: number;
 
-  constructor(dim: number | { readonly dim?: number } = -1) {
+  constructor(dim?: number | { readonly dim?: number }) {
     super();
     const [value = -1] = byName("GLU", ["dim"], dim);
     this.dim = checkInteger("GLU", "dim", value, -8, 7);

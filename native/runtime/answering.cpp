@@ -12,6 +12,7 @@
 
 #include <atomic>
 
+#include "clock.h"
 #include "processor.h"
 #endif
 
@@ -31,12 +32,6 @@ constexpr int64_t kBetweenLooks = 100000;  // ns; a look takes 1 us
 constexpr int64_t kNap = 50000;            // the system adds as much
 constexpr int kMostNaps = 5;
 constexpr int64_t kLater = 4000000;  // after having napped and moved: now it is the system's turn
-
-int64_t nanoseconds() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * int64_t(1000000000) + t.tv_nsec;
-}
 
 // Whether the thread runs, or wants to, on this processor. proc(5): "tid (name) state ...", the processor is field 39.
 bool wants(int state, int processor) {

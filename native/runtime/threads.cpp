@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <time.h>
 #if defined(__linux__)
 #include <sys/prctl.h>
 #endif
@@ -11,6 +10,7 @@
 #include <atomic>
 
 #include "answering.h"
+#include "clock.h"
 #include "cpu.h"
 #include "processor.h"
 
@@ -82,12 +82,6 @@ void pause_briefly() {
 #elif defined(__aarch64__)
   __asm__ volatile("yield");
 #endif
-}
-
-int64_t nanoseconds() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * int64_t(1000000000) + t.tv_nsec;
 }
 
 // Whether condition() came true while spinning. With more threads than CPUs spinning only delays the one waited for.

@@ -1,7 +1,8 @@
 #include "trace.h"
 
 #include <string.h>
-#include <time.h>
+
+#include "clock.h"
 
 namespace xcorr {
 namespace {
@@ -24,11 +25,7 @@ double operations(const Call& call) {
 
 }  // namespace
 
-double seconds() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
-}
+double seconds() { return 1e-9 * double(nanoseconds()); }
 
 void print_sizes(Text* out, const Call& call) {
   const Kernel& k = kKernel[call.kernel];

@@ -7,6 +7,7 @@ import {
   placed,
   run,
   type Sequence,
+  type SequenceCall,
   type SequenceOperand,
 } from "../../backend/run.js";
 import { bytesPerElement } from "../../core/dtype.js";
@@ -19,16 +20,12 @@ import type { Tensor } from "../../core/tensor.js";
  * arena), each at a place that is free while it is needed; the block comes from the pool for each run and goes back.
  */
 
-/** A call; its operands lie in the inputs, in the outputs, in the arena (memories in this order), or stay where they are. */
-interface PlannedCall extends Omit<KernelCall, "operands"> {
-  readonly operands: readonly (SequenceOperand | null)[];
-}
-
 const alignment = 64;
 
 /** @internal */
 export class Plan {
-  readonly calls: readonly PlannedCall[];
+  /** Their operands lie in the inputs, in the outputs, in the arena (memories in this order), or stay where they are. */
+  readonly calls: readonly SequenceCall[];
   /** Bytes of all results in between, and what they would take side by side. */
   readonly arenaBytes: number;
   readonly separateBytes: number;
