@@ -212,6 +212,43 @@ describe.runIf(nativeBuilt)("sections in flight", () => {
     expect(sum.toArray()).toEqual([6, 6, 6]);
   });
 
+  it("what waits for values of a section that fails while it runs is not run: nothing is left half-written", async () => {
+    const weight = randn([50, 50]);
+    const before = weight.data();
+    const large = randn([400, 400]);
+    const held: Tensor[] = [];
+    const failing = runAsync(() => {
+      large.matmul(large); // long enough for the others to be in the queue
+      crossEntropy(randn([2, 3]), full([2], 7, { dtype: "int32" }));
+      held.push(randn([50, 50]).mul(2));
+    });
+    const updates = runAsync(() => {
+      held.push(randn([50, 50]));
+      return noGrad(() => weight.add_(held[0]!));
+    });
+    const later = runAsync(() => noGrad(() => weight.mul_(held[1]!)));
+    const independent = runAsync(() => large.mul(2));
+    const settled = await Promise.allSettled([failing, updates, later, independent]);
+    expect(settled.map((each) => each.status)).toEqual(["rejected", "rejected", "rejected", "fulfilled"]);
+    expect((settled[0] as PromiseRejectedResult).reason).toBeInstanceOf(IndexError);
+    for (const each of settled.slice(1, 3))
+      expect((each as PromiseRejectedResult).reason.message).toMatch(/no values: the asynchronous call .* failed/);
+    expect(weight.data()).toEqual(before);
+    expect((await runAsync(() => noGrad(() => weight.add_(1)))).data()).toEqual(before.map((v) => Math.fround(v + 1)));
+  });
+
+  it("steps queued behind the first one, which fails, leave parameters and optimiser as they were", async () => {
+    const model = network();
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 });
+    const [x, y] = [randn([4, 1, 12, 12]), randint(0, 3, [4])];
+    const before = model.parameters().map((p) => p.data());
+    const steps = [y.add(7), y, y].map((labels) => runAsync(() => step(model, optimizer, x, labels)));
+    for (const each of await Promise.allSettled(steps)) expect(each.status).toBe("rejected");
+    expect(model.parameters().map((p) => p.data())).toEqual(before);
+    expect(optimizer.state.size).toBe(0);
+    expect(Number.isFinite((await runAsync(() => step(model, optimizer, x, y))).item())).toBe(true);
+  });
+
   it("names the kernel whose index was out of range", async () => {
     await expect(runAsync(() => crossEntropy(randn([2, 3]), full([2], 7, { dtype: "int32" })))).rejects.toThrow(
       IndexError,

@@ -16,7 +16,7 @@ export interface Addon {
   attach(calls: Float64Array): void;
   run(): number;
   keeps(): number;
-  runProgram(program: Float64Array, ticket: number): Promise<ProgramResult>;
+  runProgram(program: Float64Array, ticket: number, needs?: Float64Array): Promise<ProgramResult>;
   runProgramSync(program: Float64Array): ProgramResult;
   takeBack(ticket: number): boolean;
   registerBlock(id: number, bytes: Uint8Array, looks?: boolean): void;
@@ -39,7 +39,7 @@ export interface Addon {
   setTrace(on: boolean): void;
 }
 
-/** 0 and -1, or the first status that is not ok and the position of its record; -1 for what was taken back. */
+/** 0 and -1, or the first status that is not ok and the position of its record; -1 too for programs that were not run. */
 export interface ProgramResult {
   readonly status: number;
   readonly record: number;

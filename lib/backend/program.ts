@@ -1,5 +1,5 @@
 import type { DType } from "../core/dtype.js";
-import { IndexError } from "../core/errors.js";
+import { BackendError, IndexError } from "../core/errors.js";
 import type { Block } from "../core/block.js";
 import { lastTaken, unpin } from "../core/memory.js";
 import { checkValues } from "../core/storage.js";
@@ -10,8 +10,8 @@ import { operandWritten } from "./operands.js";
 import { type Backend, noWorkingSpace } from "./run.js";
 import { giveTape, type Tape, takeTape } from "./tape.js";
 
-/** In the place of a program's status: it has not run. */
-const takenBack = -1;
+/** In the place of a program's status: it has not run, as it was taken back. */
+const takenBack = -2;
 let nextTicket = 0;
 /** Programs that wait or compute. */
 const inFlight = new Set<Program>();
@@ -25,7 +25,8 @@ const comeToNothing = "the asynchronous call that was to compute them failed, or
  * return to the pool, nothing outside may write them, and what it writes cannot be read before it is done.
  *
  * If it comes to nothing (a call fails, the section is taken back), the memory that it took has no values, which everybody
- * who uses it is told, programs recorded meanwhile included; what was there before is as the last call that ran left it.
+ * who uses it is told. Programs that use it and were recorded meanwhile are not run at all, so that nothing which was
+ * there before is changed by values that never were; what was there before is as the last call that ran left it.
  */
 export class Program implements Backend {
   readonly name = "native";
@@ -34,6 +35,8 @@ export class Program implements Backend {
   readonly #kernels: KernelName[] = [];
   readonly #pinned: Block[] = [];
   readonly #written: Block[] = [];
+  /** The programs in flight that make memory which this one uses, by ticket. */
+  readonly #needs = new Set<number>();
   readonly #ticket = nextTicket++;
   readonly #undo: (() => void)[] = [];
   /** Blocks taken since then are its own. */
@@ -59,6 +62,7 @@ export class Program implements Backend {
       block.writtenBy = this.#ticket;
       this.#written.push(block);
       block.writers++;
+      if (block.taken > this.#start) block.madeBy = this.#ticket;
     }
     return status.ok;
   }
@@ -68,6 +72,7 @@ export class Program implements Backend {
     block.pinnedBy = this.#ticket;
     this.#pinned.push(block);
     block.pins++;
+    if (block.madeBy !== -1) this.#needs.add(block.madeBy);
   }
 
   onFailure(undo: () => void): void {
@@ -88,12 +93,12 @@ export class Program implements Backend {
       signal?.throwIfAborted();
       this.#checkOperands();
       inFlight.add(this);
-      const done = addon.runProgram(this.#tape.written(), this.#ticket);
+      const done = addon.runProgram(this.#tape.written(), this.#ticket, this.#ticketsNeeded());
       giveTape(this.#tape);
       signal?.addEventListener("abort", takeBack, { once: true });
       const { status: result, record } = await done;
       if (result === takenBack && signal?.aborted === true) throw signal.reason;
-      this.#checkOperands(); // what it read may have come to nothing meanwhile
+      this.#checkOperands(); // what it was to read may have come to nothing meanwhile; then it has not run
       if (result !== status.ok) throw this.#failure(result, record);
       this.#letGo();
     } catch (error) {
@@ -105,7 +110,12 @@ export class Program implements Backend {
     }
   }
 
+  #ticketsNeeded(): Float64Array | undefined {
+    return this.#needs.size === 0 ? undefined : Float64Array.from(this.#needs);
+  }
+
   #failure(result: number, record: number): Error {
+    if (record < 0) return new BackendError(`an asynchronous call was not run: ${comeToNothing}`);
     const kernel = this.#kernels[record]!;
     if (result === status.outOfMemory) return noWorkingSpace(kernel);
     return new IndexError(
@@ -135,7 +145,10 @@ export class Program implements Backend {
 
   /** Takes the pins off. */
   #letGo(): void {
-    for (const block of this.#written) block.writers--;
+    for (const block of this.#written) {
+      block.writers--;
+      if (block.madeBy === this.#ticket) block.madeBy = -1;
+    }
     for (const block of this.#pinned) unpin(block);
     this.#written.length = 0;
     this.#pinned.length = 0;

@@ -19,6 +19,8 @@ export class Block {
   /** The last of each, by ticket, so that a program counts once. */
   pinnedBy = -1;
   writtenBy = -1;
+  /** The program in flight whose calls are the first to write it, by ticket; -1 if there is none. */
+  madeBy = -1;
   /** Given back while it was pinned; goes to the pool with the last pin. */
   waiting = false;
   /** Whether a tensor holds it now. */

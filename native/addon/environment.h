@@ -35,6 +35,14 @@ struct Watched {
   int32_t position;  // in Environment::watched_ids
 };
 
+// Whether a program has computed all that it was to; shared with the programs that need it.
+struct Outcome {
+  explicit Outcome(double name) : ticket(name) {}
+  const double ticket;
+  bool good = false;   // written by the thread that runs programs, read there, and here after it was fetched
+  bool ended = false;  // on the environment's thread
+};
+
 struct Environment {
   napi_env env = nullptr;
   Settings settings;
@@ -54,10 +62,11 @@ struct Environment {
 
   std::unique_ptr<Runner> runner;  // of programs, with the first
   napi_threadsafe_function settler = nullptr;
-  int programs = 0;    // in flight
-  int64_t slices = 0;  // what to restore when none is
-  int state = -1;      // of the environment's thread (answering.h), with the first program
-  bool aside = false;  // a compute thread stands aside for JavaScript
+  std::vector<std::shared_ptr<Outcome>> outcomes;  // of programs in flight, and of those that came to nothing
+  int programs = 0;                                // in flight
+  int64_t slices = 0;                              // what to restore when none is
+  int state = -1;                                  // of the environment's thread (answering.h), with the first program
+  bool aside = false;                              // a compute thread stands aside for JavaScript
 };
 
 void release(Environment* environment, Block* block);

@@ -3,7 +3,8 @@
 //   program = { length, record of `length` doubles } ...      (record.h)
 //
 // Result: { status, record }: 0 and -1, or the first status that is not ok and the position of its record; the records
-// after it are not run.
+// after it are not run. kTakenBack and kMissing, without a record: nothing was run.
+#include <algorithm>
 #include <memory>
 
 #include "../runtime/answering.h"
@@ -15,16 +16,19 @@
 namespace xcorr {
 namespace {
 
+// In the place of a kernel's status: it was taken back; a program that it needs came to nothing.
+constexpr int64_t kTakenBack = -2, kMissing = -3;
+
 struct Program : Work {
   Program(Environment* e) : environment(e), settings(e->settings) {}
   Environment* environment;
   Settings settings;
   std::vector<Record> records;
+  std::vector<std::shared_ptr<const Outcome>> needs;
+  std::shared_ptr<Outcome> outcome;  // of those that others may need
   napi_deferred deferred = nullptr;
   int64_t status = kOk, failed = -1;
 };
-
-constexpr int64_t kTakenBack = -1;  // in the place of a status
 
 // The records of a Float64Array; false after throwing.
 bool read_program(napi_env env, napi_value value, Program* program) {
@@ -50,14 +54,40 @@ bool read_program(napi_env env, napi_value value, Program* program) {
   return true;
 }
 
+// The programs that it needs, of those in flight or failed; all others have ended well. False after throwing.
+bool read_needs(napi_env env, napi_value value, Program* program) {
+  napi_valuetype given;
+  if (napi_typeof(env, value, &given) == napi_ok && given == napi_undefined) return true;
+  napi_typedarray_type type;
+  size_t length;
+  void* data;
+  if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok ||
+      type != napi_float64_array) {
+    throw_type_error(env, "the tickets of the programs that a program needs are a Float64Array");
+    return false;
+  }
+  const double* const tickets = static_cast<const double*>(data);
+  for (const std::shared_ptr<Outcome>& each : program->environment->outcomes)
+    if (std::find(tickets, tickets + length, each->ticket) != tickets + length) program->needs.push_back(each);
+  return true;
+}
+
+// Programs run one after the other, so those that this one needs have ended, or been taken back, or were stopped.
 void run_records(Program* program, const std::atomic<bool>& stop) {
-  for (size_t i = 0; i < program->records.size() && !stop.load(std::memory_order_relaxed); i++) {
+  for (const std::shared_ptr<const Outcome>& each : program->needs)
+    if (!each->good) {
+      program->status = kMissing;
+      return;
+    }
+  for (size_t i = 0; i < program->records.size(); i++) {
+    if (stop.load(std::memory_order_relaxed)) return;
     Record& record = program->records[i];
     program->status = run(record.call, program->settings, record.operands, record.keeps ? &record.kept : nullptr);
     if (program->status == kOk) continue;
     program->failed = (int64_t)i;
     return;
   }
+  if (program->outcome) program->outcome->good = true;
 }
 
 napi_value result(napi_env env, const Program& program) {
@@ -90,9 +120,21 @@ void let_go(const Program& program) {
       if (record.blocks[i]) release(program.environment, record.blocks[i]);
 }
 
+// What came to nothing stays known, as programs that need it may be on their way; of many the latest.
+void forget(const Program& program) {
+  constexpr size_t kMostFailed = 4096;
+  std::vector<std::shared_ptr<Outcome>>& outcomes = program.environment->outcomes;
+  program.outcome->ended = true;
+  if (program.outcome->good)
+    outcomes.erase(std::find(outcomes.rbegin(), outcomes.rend(), program.outcome).base() - 1);
+  else if (outcomes.size() > kMostFailed + (size_t)program.environment->programs)
+    outcomes.erase(std::find_if(outcomes.begin(), outcomes.end(), [](const auto& each) { return each->ended; }));
+}
+
 void settle(napi_env env, Program* finished) {
   const std::unique_ptr<Program> program(finished);
   let_go(*program);
+  forget(*program);
   if (program->taken_back) program->status = kTakenBack;
   napi_resolve_deferred(env, program->deferred, result(env, *program));
 }
@@ -147,22 +189,26 @@ bool start_runner(napi_env env, Environment* environment) {
 
 }  // namespace
 
-// runProgram(program: Float64Array, ticket: number): Promise<{ status, record }>, run on a thread of its own, after all
-// that came before. The blocks it names stay alive until it is done; what is in them in the meantime is the caller's
-// business. Where the system refuses the thread it has run on the calling one when the call returns.
+// runProgram(program: Float64Array, ticket: number, needs?: Float64Array): Promise<{ status, record }>, run on a thread
+// of its own, after all that came before, and not at all if one of those whose tickets `needs` names came to nothing.
+// The blocks it names stay alive until it is done; what is in them in the meantime is the caller's business. Where the
+// system refuses the thread it has run on the calling one when the call returns.
 napi_value run_program(napi_env env, napi_callback_info info) {
-  const Arguments<2> arguments(env, info);
+  const Arguments<3> arguments(env, info);
   Environment* environment = arguments.environment;
   std::unique_ptr<Program> program(new Program(environment));
   if (napi_get_value_double(env, arguments.value[1], &program->ticket) != napi_ok)
     return throw_type_error(env, "runProgram takes a program and a number");
-  if (!read_program(env, arguments.value[0], program.get())) return nullptr;
+  if (!read_program(env, arguments.value[0], program.get()) || !read_needs(env, arguments.value[2], program.get()))
+    return nullptr;
   napi_value promise;
   if (napi_create_promise(env, &program->deferred, &promise) != napi_ok)
     return throw_type_error(env, "runProgram: no promise could be made");
   for (const Record& record : program->records)
     for (int i = 0; i < record.named; i++)
       if (record.blocks[i]) record.blocks[i]->holders++;
+  program->outcome = std::make_shared<Outcome>(program->ticket);
+  environment->outcomes.push_back(program->outcome);
   if (start_runner(env, environment)) {
     count_programs(environment, 1);  // after the thread was made, which would inherit slices
     environment->runner->add(program.release());
@@ -174,7 +220,7 @@ napi_value run_program(napi_env env, napi_callback_info info) {
   return promise;
 }
 
-// takeBack(ticket: number): boolean, whether the program of that ticket had not begun; it resolves with status -1.
+// takeBack(ticket: number): boolean, whether the program of that ticket had not begun; it resolves with kTakenBack.
 napi_value take_back(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   const Environment* environment = arguments.environment;
