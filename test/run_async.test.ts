@@ -218,17 +218,21 @@ describe.runIf(nativeBuilt)("sections in flight", () => {
     const large = randn([400, 400]);
     const held: Tensor[] = [];
     const failing = runAsync(() => {
-      large.matmul(large); // long enough for the others to be in the queue
+      large.matmul(large);
       crossEntropy(randn([2, 3]), full([2], 7, { dtype: "int32" }));
       held.push(randn([50, 50]).mul(2));
     });
     const updates = runAsync(() => {
       held.push(randn([50, 50]));
-      return noGrad(() => weight.add_(held[0]!));
+      return noGrad(() => weight.mul_(held[0]!)); // zeros would be seen, too
     });
     const later = runAsync(() => noGrad(() => weight.mul_(held[1]!)));
     const independent = runAsync(() => large.mul(2));
-    const settled = await Promise.allSettled([failing, updates, later, independent]);
+    const calls = [failing, updates, later, independent];
+    await null; // now they are under way
+    const end = performance.now() + 100;
+    while (performance.now() < end); // all run before anybody here hears of the failure
+    const settled = await Promise.allSettled(calls);
     expect(settled.map((each) => each.status)).toEqual(["rejected", "rejected", "rejected", "fulfilled"]);
     expect((settled[0] as PromiseRejectedResult).reason).toBeInstanceOf(IndexError);
     for (const each of settled.slice(1, 3))
