@@ -61,6 +61,11 @@ def prepare_gemm(task, files, layout):
     return call, sample(call)
 
 
+def norm_logarithm(gradient):
+    """The same number as in xcorr_tasks.js."""
+    return ((gradient.double() ** 2).sum() + 1e-4).log().item() / 2
+
+
 def prepare_network(task, files, layout):
     module = layout(network(task))
     load_state(module, files)
@@ -79,8 +84,10 @@ def prepare_network(task, files, layout):
         optimizer.step()
         return loss.item()
 
-    losses = torch.tensor([step() for _ in range(2)])
-    return step, sample(lambda: losses)
+    before = step()
+    norms = [norm_logarithm(parameter.grad) for _, parameter in sorted(module.named_parameters())]
+    results = torch.tensor([before, step(), *norms])
+    return step, sample(lambda: results)
 
 
 def prepare_overhead(task, files, layout):

@@ -101,6 +101,17 @@ export function network({ network, channels, classes }) {
 }
 
 /**
+ * The logarithm of a gradient's norm, so that small layers count as much as large ones. A norm far below 1e-2 reads as
+ * 1e-2: the bias of a batch norm in front of another one has gradient 0, of which every library has its own rounding.
+ * @param {ArrayLike<number>} gradient
+ */
+function normLogarithm(gradient) {
+  let squares = 1e-4;
+  for (let i = 0; i < gradient.length; i++) squares += /** @type {number} */ (gradient[i]) ** 2;
+  return Math.log(squares) / 2;
+}
+
+/**
  * @param {NetworkTask} task
  * @param {Files} files
  * @returns {Prepared}
@@ -126,8 +137,12 @@ function networkStep(task, files) {
     optimizer.step();
     return loss.item();
   };
-  const losses = [step(), step()];
-  return { call: step, result: (every) => sampled(losses, every) };
+  const before = step();
+  const norms = [...model.namedParameters()]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, { grad }]) => (grad === null ? Number.NaN : normLogarithm(grad.data())));
+  const results = [before, step(), ...norms];
+  return { call: step, result: (every) => sampled(results, every) };
 }
 
 /**
