@@ -14,7 +14,8 @@ struct Chain {
   int terms = 0;
   ChainTerm term[4];
   int64_t depth, a_stride, b_stride;  // of each term
-  const float* ahead = nullptr;       // lines to fetch meanwhile, one a step
+  const float* ahead = nullptr;       // lines to fetch meanwhile, in steps of so many floats
+  int64_t ahead_step = 16;
 };
 template <int kRows, int kVectors, bool kAhead>
 [[gnu::noinline]] void chain_tile(const Chain& chain, const TileEnd<float>& end) {
@@ -26,12 +27,13 @@ template <int kRows, int kVectors, bool kAhead>
     for (int v = 0; v < kVectors; v++) sums[m][v] = set1(0.0f);
   const int64_t a_stride = chain.a_stride, b_stride = chain.b_stride;
   const float* ahead = chain.ahead;
+  const int64_t ahead_step = chain.ahead_step;
   for (int i = 0; i < chain.terms; i++) {
     const float *a = chain.term[i].a, *b = chain.term[i].b;
     for (int64_t k = 0; k < chain.depth; k++, a += a_stride, b += b_stride) {
       if (kAhead) {
         __builtin_prefetch(ahead, 0, 2);
-        ahead += 16;
+        ahead += ahead_step;
       }
       V row[kVectors];
 #pragma GCC unroll 4

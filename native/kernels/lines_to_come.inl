@@ -12,6 +12,11 @@ class LinesToCome {
     if (stride == length) length *= count, count = 1;
     runs[used++] = {from, stride, count, length};
   }
+  int64_t floats() const {
+    int64_t sum = 0;
+    for (int i = 0; i < used; i++) sum += runs[i].count * runs[i].length;
+    return sum;
+  }
   // A place to fetch `floats` from; `otherwise` once nothing is left.
   const float* next(int64_t floats, const float* otherwise) {
     if (current == used) return otherwise;
@@ -24,8 +29,13 @@ class LinesToCome {
     current++;
     return from;
   }
+  // Fetches so many lines.
+  void fetch(int64_t lines) {
+    for (; lines > 0 && current < used; lines--) __builtin_prefetch(next(kLine, nullptr), 0, 2);
+  }
 
  private:
+  static constexpr int64_t kLine = 64 / sizeof(float);
   static constexpr int64_t kMostRuns = 64;
   struct Runs {
     const float* from;

@@ -186,6 +186,33 @@ XCORR_INLINE V in_turns(V a, V b, bool second) {
   XCORR_IN_TURNS(2) XCORR_IN_TURNS(4) XCORR_IN_TURNS(8) XCORR_IN_TURNS(16)
 }
 
+// Half a vector from each of two places, and to them.
+template <int N, class T>
+XCORR_INLINE auto load_halves(const T* low, const T* high) {
+  typedef T Half __attribute__((vector_size(N / 2 * sizeof(T)), aligned(sizeof(T)), may_alias));
+  const Half a = *reinterpret_cast<const Half*>(low), b = *reinterpret_cast<const Half*>(high);
+#define XCORR_SAME_LANE(l) (l)
+#define XCORR_BOTH_HALVES(n) \
+  if constexpr (N == n) return __builtin_shufflevector(a, b, XCORR_LANES##n(XCORR_SAME_LANE));
+  XCORR_BOTH_HALVES(4) XCORR_BOTH_HALVES(8) XCORR_BOTH_HALVES(16)
+}
+#define XCORR_UPPER_LANE4(l) ((l) + 4)
+#define XCORR_UPPER_LANE8(l) ((l) + 8)
+template <int N, class T, class V>
+XCORR_INLINE void store_halves(T* low, T* high, V v) {
+  typedef T Half __attribute__((vector_size(N / 2 * sizeof(T)), aligned(sizeof(T)), may_alias));
+  if constexpr (N == 4) {
+    *reinterpret_cast<Half*>(low) = __builtin_shufflevector(v, v, 0, 1);
+    *reinterpret_cast<Half*>(high) = __builtin_shufflevector(v, v, 2, 3);
+  } else if constexpr (N == 8) {
+    *reinterpret_cast<Half*>(low) = __builtin_shufflevector(v, v, XCORR_LANES4(XCORR_SAME_LANE));
+    *reinterpret_cast<Half*>(high) = __builtin_shufflevector(v, v, XCORR_LANES4(XCORR_UPPER_LANE4));
+  } else {
+    *reinterpret_cast<Half*>(low) = __builtin_shufflevector(v, v, XCORR_LANES8(XCORR_SAME_LANE));
+    *reinterpret_cast<Half*>(high) = __builtin_shufflevector(v, v, XCORR_LANES8(XCORR_UPPER_LANE8));
+  }
+}
+
 // Lanes 1, 2, ... and lane 0 last.
 #define XCORR_NEXT_LANE(l) (((l) + 1) % N)
 #define XCORR_NEXT_LANES(n) \
@@ -193,6 +220,32 @@ XCORR_INLINE V in_turns(V a, V b, bool second) {
 template <int N, class V>
 XCORR_INLINE V next_lanes(V a) {
   XCORR_NEXT_LANES(2) XCORR_NEXT_LANES(4) XCORR_NEXT_LANES(8) XCORR_NEXT_LANES(16)
+}
+
+// The last lane first, then lanes 0, 1, ...
+#define XCORR_LANE_BEFORE(l) (((l) + N - 1) % N)
+#define XCORR_LANES_BEFORE(n) \
+  if constexpr (N == n) return __builtin_shufflevector(a, a, XCORR_LANES##n(XCORR_LANE_BEFORE));
+template <int N, class V>
+XCORR_INLINE V previous_lanes(V a) {
+  XCORR_LANES_BEFORE(2) XCORR_LANES_BEFORE(4) XCORR_LANES_BEFORE(8) XCORR_LANES_BEFORE(16)
+}
+
+// The same among the things that transposed blocks of kCount x kCount hold: thing i * (N / kCount) + j is in lane
+// j * kCount + i.
+#define XCORR_THING_AFTER(l) ((l) < N - kCount ? (l) + kCount : ((l) - (N - kCount) + 1) % kCount)
+#define XCORR_THING_BEFORE(l) ((l) >= kCount ? (l)-kCount : (l) > 0 ? N - kCount - 1 + (l) : N - 1)
+#define XCORR_THINGS_AFTER(n) \
+  if constexpr (N == n) return __builtin_shufflevector(a, a, XCORR_LANES##n(XCORR_THING_AFTER));
+#define XCORR_THINGS_BEFORE(n) \
+  if constexpr (N == n) return __builtin_shufflevector(a, a, XCORR_LANES##n(XCORR_THING_BEFORE));
+template <int N, int kCount, class V>
+XCORR_INLINE V next_of_blocks(V a) {
+  XCORR_THINGS_AFTER(4) XCORR_THINGS_AFTER(8) XCORR_THINGS_AFTER(16)
+}
+template <int N, int kCount, class V>
+XCORR_INLINE V previous_of_blocks(V a) {
+  XCORR_THINGS_BEFORE(4) XCORR_THINGS_BEFORE(8) XCORR_THINGS_BEFORE(16)
 }
 
 // to[k * to_stride + j] = from[k * from_stride + j] for j < columns, 0 for columns <= j < filled_columns.

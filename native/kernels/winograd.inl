@@ -15,7 +15,10 @@
 #pragma once
 #include "gemm.inl"
 #include "kept.inl"
+#include "lines_to_come.inl"
 #include "parallel.inl"
+#include "point_tiles.inl"
+#include "tile_rows.inl"
 #include "winograd_transform.inl"
 
 namespace xcorr {
@@ -33,6 +36,7 @@ struct Winograd {
   static constexpr int kVectors = kColumns / kLanes, kGroup = kColumns < 32 ? 32 / kColumns : 1;  // panels of 32 tiles
   using V = Simd<float>::V;
   using I = Simd<float>::I;
+  using Rows = TileRows<kTile, kPoints, kTile>;
 
   const Runtime& runtime;
   const Correlation<float>& conv;
@@ -43,6 +47,8 @@ struct Winograd {
   Split depth;           // blocks of the reduction over channels
   int64_t point_stride;  // of the transformed weights: one group's, padded so that points do not share cache sets
   float *u, *v, *m;
+  TileGrid grid;
+  Runs by_rows;  // in which tiles are read and written
   bool failed = false, not_finite = false;
 
   Winograd(const Runtime& runtime_, const Correlation<float>& conv_) : runtime(runtime_), conv(conv_) {
@@ -54,6 +60,8 @@ struct Winograd {
     tiles_w = ceil_div(w.count, kTile);
     tiles = conv.batch * tiles_h * tiles_w;
     panels = ceil_div(tiles, kColumns);
+    grid = {tiles_h, tiles_w, tiles, offset_h, h.source, w.source, conv.x_image(), h.count, w.count, conv.y_image()};
+    by_rows = offset_w == -1 && w.source == w.count && w.count % kTile == 0 ? runs_of(w.count, tiles_w) : Runs::none;
     rows = row_panels<float>(conv.out_channels);
     depth = split_evenly(conv.in_channels, 256);
     point_stride = round_up(conv.out_channels * conv.in_channels, 16) + 48;
@@ -68,6 +76,7 @@ struct Winograd {
     int vectors;  // with tiles
     int runs[kVectors];
     TileRun run[kVectors][kLanes];
+    Rows rows[kVectors];  // where they are read by rows
   };
 
   // `in_order`: without runs.
@@ -76,6 +85,8 @@ struct Winograd {
     const int64_t an_image = tiles_h * tiles_w, first = panel * kColumns;
     p.image = first / an_image;
     p.vectors = int(ceil_div(smaller(kColumns, tiles - first), kLanes));
+    for (int i = 0; by_rows != Runs::none && !in_order && i < p.vectors; i++)
+      p.rows[i].locate(grid, by_rows, by_rows, first + i * kLanes, p.image, true);
     alignas(64) int32_t top[kColumns], left[kColumns];
     int64_t n = 0, ty = first % an_image / tiles_w, tx = first % tiles_w;
     for (int i = 0; i < kColumns; i++) {
@@ -157,28 +168,45 @@ struct Winograd {
       const I origin = load(p.origin + v * kLanes);
       V half[kPoints][kPoints];
 #pragma GCC unroll 6
-      for (int j = 0; j < kPoints; j++) {
-        const I column = load(p.column_inside[j] + v * kLanes);
-        V d[kPoints];
-#pragma GCC unroll 6
-        for (int i = 0; i < kPoints; i++)
-          d[i] = gather_masked(x + i * width + j, origin, load(p.row_inside[i] + v * kLanes) & column);
-        Transform<kTile>::input(d);
-#pragma GCC unroll 6
-        for (int i = 0; i < kPoints; i++) half[i][j] = d[i];
-      }
-#pragma GCC unroll 6
       for (int i = 0; i < kPoints; i++) {
-        Transform<kTile>::input(half[i]);
+        const I row = load(p.row_inside[i] + v * kLanes);
 #pragma GCC unroll 6
-        for (int j = 0; j < kPoints; j++) store(to + (i * kPoints + j) * stride, half[i][j]);
+        for (int j = 0; j < kPoints; j++)
+          half[i][j] = gather_masked(x + i * width + j, origin, row & load(p.column_inside[j] + v * kLanes));
+        Transform<kTile>::input(half[i]);
       }
+      transform_columns<kTile>(half, to, stride);
     }
+  }
+  // The same of tiles read by rows.
+  template <bool kHalves>
+  [[gnu::noinline]] static void transform_input_rows(const Rows& tiles, const float* x, float* to, int64_t stride) {
+    V rows[kPoints][kPoints];
+    const I before = load(tiles.before), after = load(tiles.after);
+#pragma GCC unroll 6
+    for (int i = 0; i < kPoints; i++) {
+      V pixels[kTile];
+      tiles.template read<kHalves>(x, i, pixels);
+      transpose_blocks<kLanes, kTile>(pixels);
+      rows[i][0] = as_float(as_int(previous_of_blocks<kLanes, kTile>(pixels[kTile - 1])) & before);
+#pragma GCC unroll 4
+      for (int p = 0; p < kTile; p++) rows[i][p + 1] = pixels[p];
+      rows[i][kPoints - 1] = as_float(as_int(next_of_blocks<kLanes, kTile>(pixels[0])) & after);
+      Transform<kTile>::input(rows[i]);
+    }
+    transform_columns<kTile>(rows, to, stride);
   }
   void transform_inputs(const Panel& p, int64_t group, int64_t from, int64_t to, float* v_panel, int64_t stride) const {
     const int64_t plane = conv.x_plane(), width = conv.axis[2].source;
     const float* x = conv.x + p.image * conv.x_image() + (group * conv.in_channels + from) * plane;
-    for (int64_t c = from; c < to; c++, x += plane) transform_input(p, x, width, v_panel + c * kColumns, stride);
+    for (int64_t c = from; c < to; c++, x += plane) {
+      float* const v_channel = v_panel + c * kColumns;
+      if (by_rows == Runs::none) transform_input(p, x, width, v_channel, stride);
+      for (int i = 0; by_rows == Runs::whole && i < p.vectors; i++)
+        transform_input_rows<false>(p.rows[i], x, v_channel + i * kLanes, stride);
+      for (int i = 0; by_rows == Runs::halves && i < p.vectors; i++)
+        transform_input_rows<true>(p.rows[i], x, v_channel + i * kLanes, stride);
+    }
   }
 
   // The outputs of one channel: m holds the points' sums, `stride` apart.
@@ -187,13 +215,24 @@ struct Winograd {
     float* const y = conv.y + p.image * conv.y_image() + channel * conv.y_plane();
     const float* const residual = conv.residual ? conv.residual + (y - conv.y) : nullptr;
     const V bias = set1(conv.bias ? conv.bias[channel] : 0.0f);
+    const bool plain = !residual && conv.activation == activation::none;
+    // What is to be stored at a place, or at two in halves.
+    const auto finish = [&](V out, int64_t low, int64_t high) __attribute__((always_inline)) {
+      out = out + bias;
+      if (plain) return out;
+      if (residual) out = out + load_halves<kLanes>(residual + low, residual + high);
+      return activate<float>(out, conv.activation);
+    };
+    const SixPlaces down(kPoints * stride);
     for (int v = 0; v < p.vectors; v++, from += kLanes) {
       V half[kTile][kPoints];
+      const float* sums = from;
 #pragma GCC unroll 6
-      for (int j = 0; j < kPoints; j++) {
+      for (int j = 0; j < kPoints; j++, sums += stride) {
+        __asm__("" : "+r"(sums));
         V column[kPoints], out[kTile];
 #pragma GCC unroll 6
-        for (int i = 0; i < kPoints; i++) column[i] = load(from + (i * kPoints + j) * stride);
+        for (int i = 0; i < kPoints; i++) column[i] = load(down.at(sums, i));
         Transform<kTile>::output(column, out);
 #pragma GCC unroll 4
         for (int i = 0; i < kTile; i++) half[i][j] = out[i];
@@ -206,10 +245,14 @@ struct Winograd {
 #pragma GCC unroll 4
         for (int j = 0; j < kTile; j++) remember(check, out[j]);
         transpose_blocks<kLanes, kTile>(out);
+        if (by_rows != Runs::none) {
+          p.rows[v].write(out, i, by_rows, y, width, finish);
+          continue;
+        }
 #pragma GCC unroll 4
         for (int j = 0; j < kTile; j++) store(pixels[i] + j * kLanes, out[j] + bias);
       }
-      for (int r = 0; r < p.runs[v]; r++) {
+      for (int r = 0; by_rows == Runs::none && r < p.runs[v]; r++) {
         const TileRun& run = p.run[v][r];
         for (int i = 0; i < run.rows; i++) {
           const float* const in = pixels[i] + run.first * kTile;
@@ -240,7 +283,7 @@ struct Winograd {
     }
   }
 
-  // All steps for kGroup panels.
+  // All steps for kGroup panels. While they multiply, what they will write and what comes next are fetched.
   void fused_task(int64_t index) {
     const int64_t groups_of_panels = ceil_div(panels, kGroup);
     const int64_t group = index / groups_of_panels, first = index % groups_of_panels * kGroup;
@@ -256,19 +299,35 @@ struct Winograd {
     float* const sums = own + kGroup * v_panel;
     Panel panel[kGroup];
     V check = set1(0.0f);
+    LinesToCome ahead;
+    const int64_t tile = first * kColumns, end = smaller((first + count) * kColumns, tiles);
+    Rows::add_written(grid, tile, end, conv.y + group * conv.out_channels * conv.y_plane(), conv.out_channels, ahead);
+    Rows::add_read(grid, end, smaller(end + kGroup * kColumns, tiles),
+                   conv.x + group * conv.in_channels * conv.x_plane(), conv.in_channels, ahead);
+    // What the products leave is fetched by the transforms.
+    const int64_t by_products = kPoints * kPoints * rows.parts * count * conv.in_channels * kFloatsAhead;
+    const int64_t burst = ceil_div(larger(0, ahead.floats() - by_products),
+                                   count * (conv.in_channels + conv.out_channels) * (64 / int64_t(sizeof(float))));
     for (int64_t i = 0; i < count; i++) {
       locate(first + i, panel[i]);
-      transform_inputs(panel[i], group, 0, conv.in_channels, own + i * v_panel, v_point);
+      for (int64_t c = 0; c < conv.in_channels; c++) {
+        ahead.fetch(burst);
+        transform_inputs(panel[i], group, c, c + 1, own + i * v_panel, v_point);
+      }
     }
-    for (int64_t k = 0; k < rows.parts; k++)
+    for (int64_t k = 0; k < rows.parts; k++) {
+      const auto products = find_point_tiles<Simd<float>::tile_rows, kVectors>(rows.size(k));
       for (int64_t i = 0; i < count; i++) {
-        for (int64_t point = 0; point < kPoints * kPoints; point++)
-          multiply(shared_u(group, k) + point * point_stride, k, panel[i], own + i * v_panel + point * v_point,
-                   sums + point * m_point);
-        for (int64_t row = 0; row < rows.size(k); row++)
+        products({kPoints * kPoints, conv.in_channels, kColumns, shared_u(group, k), point_stride, own + i * v_panel,
+                  v_point, sums, m_point},
+                 ahead);
+        for (int64_t row = 0; row < rows.size(k); row++) {
+          ahead.fetch(burst);
           transform_output(panel[i], group * conv.out_channels + rows.start(k) + row, sums + row * kColumns, m_point,
                            check);
+        }
       }
+    }
     note_unless_finite(check, not_finite);
   }
 

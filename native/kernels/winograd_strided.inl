@@ -10,14 +10,17 @@
 // Both dimensions: 25 for 36.
 //
 // Tiles are the lanes: the rows that a vector of tiles reads are copied side by side, with their zeros, and split by
-// shuffles. A task carries about 64 tiles and a part of the output channels through all steps, a block of channels at a
-// time, so that the transformed samples stay in the second-level cache.
+// shuffles; where whole rows fill vectors they are read and written as they lie (tile_rows.inl). A task carries about
+// 64 tiles and a part of the output channels through all steps, a block of channels at a time, so that the transformed
+// samples stay in the second-level cache.
 #pragma once
 #include "chain_tile.inl"
 #include "conv_plan.inl"
 #include "gemm.inl"
 #include "kept.inl"
+#include "lines_to_come.inl"
 #include "parallel.inl"
+#include "tile_rows.inl"
 
 namespace xcorr {
 namespace {
@@ -34,7 +37,7 @@ struct StridedTransform;
 
 template <>
 struct StridedTransform<false> {
-  static constexpr int kSamples = 5, kStep = 4, kPoints = 5, kSums = 3, kOutputs = 2;
+  static constexpr int kSamples = 5, kStep = 4, kPoints = 5, kSums = 3, kOutputs = 2, kProducts = 25;
   static constexpr StridedSum sum[kSums] = {{2, {0, 1}, {0, 1}}, {1, {2}, {3}}, {2, {4, 3}, {2, 1}}};
   static constexpr int64_t kDepth = 128;  // channels in a block: chains of up to four times as many
   template <class V>
@@ -51,7 +54,7 @@ struct StridedTransform<false> {
 
 template <>
 struct StridedTransform<true> {
-  static constexpr int kSamples = 3, kStep = 2, kPoints = 4, kSums = 5, kOutputs = 4;
+  static constexpr int kSamples = 3, kStep = 2, kPoints = 4, kSums = 5, kOutputs = 4, kProducts = 25;
   static constexpr StridedSum sum[kSums] = {{1, {3}, {1}}, {1, {0}, {2}}, {1, {1}, {1}}, {1, {2}, {0}}, {1, {1}, {3}}};
   static constexpr int64_t kDepth = 256;
   template <class V>
@@ -74,9 +77,11 @@ struct StridedWinograd {
   using Way = StridedTransform<kInputGrad>;
   using V = Simd<float>::V;
   using I = Simd<float>::I;
+  using Rows = TileRows<Way::kStep, Way::kSamples, Way::kOutputs>;
   static constexpr int kLanes = Simd<float>::lanes, kSamples = Way::kSamples, kStep = Way::kStep;
   static constexpr int kPoints = Way::kPoints, kSums = Way::kSums, kOutputs = Way::kOutputs, kWeights = 4;
   static constexpr int64_t kManyWeights = 4 << 20;                       // bytes
+  static constexpr int64_t kAheadStep = 8;                               // floats fetched by a step of the products
   static constexpr int64_t kColumns = kTileColumns<float>, kTiles = 32;  // tiles are shared out by so many
 
   const Runtime& runtime;
@@ -86,7 +91,9 @@ struct StridedWinograd {
   int64_t tiles_h, tiles_w, tiles;
   Split rows, depth;              // panels of output channels; blocks of the reduction
   Split tile_parts, panel_parts;  // of a group's work, in tasks
-  float* u = nullptr;             // [group][block][panel][weight][channel][rows], or null: each task makes its own
+  TileGrid grid;
+  Runs reads, writes;  // of pixels, by rows
+  float* u = nullptr;  // [group][block][panel][weight][channel][rows], or null: each task makes its own
   bool failed = false, not_finite = false;
 
   StridedWinograd(const Runtime& runtime_, const Correlation<float>& conv_) : runtime(runtime_), conv(conv_) {
@@ -100,6 +107,11 @@ struct StridedWinograd {
     tiles_h = ceil_div(size_h, kOutputs);
     tiles_w = ceil_div(size_w, kOutputs);
     tiles = conv.batch * tiles_h * tiles_w;
+    grid = {tiles_h, tiles_w, tiles, offset_h, source_h, source_w, conv.x_image(), size_h, size_w, conv.y_image()};
+    const bool by_rows =
+        offset_w == (kInputGrad ? 0 : -1) && source_w == tiles_w * kStep && size_w == tiles_w * kOutputs;
+    reads = by_rows ? runs_of(source_w, tiles_w) : Runs::none;
+    writes = by_rows ? runs_of(size_w, tiles_w) : Runs::none;
     rows = row_panels<float>(conv.out_channels);
     depth = split_evenly(conv.in_channels, Way::kDepth);
     const int64_t units = ceil_div(tiles, kTiles);
@@ -128,9 +140,12 @@ struct StridedWinograd {
     Piece piece[kLanes];
     Copy copy[kSamples * 2 * kLanes];  // in order: each may write zeros over what a later one fills
     Copy single[kSamples * kLanes];
+    Rows rows;
   };
 
   void locate(int64_t first, TileVector& vector) const {
+    if (reads != Runs::none || writes != Runs::none) vector.rows.locate(grid, reads, writes, first, 0, false);
+    if (reads != Runs::none && writes != Runs::none) return;
     vector.pieces = vector.copies = vector.singles = 0;
     for (int i = 0; i < kLanes; i++) vector.ends[i] = 0;
     for (int i = 0; i < kSamples; i++) {
@@ -171,27 +186,43 @@ struct StridedWinograd {
     for (int k = 0; k < vector.singles; k++) next[vector.single[k].to] = x[vector.single[k].from];
   }
 
-  // V of one channel of a vector of tiles; points lie `stride` apart.
-  static void transform_input(const TileVector& vector, float* to, int64_t stride) {
+  // V of one channel of a vector of tiles; points lie `stride` apart. Its rows are at hand, or are read at x.
+  template <Runs kReads>
+  [[gnu::noinline]] static void transform_input(const TileVector& vector, const float* x, float* to, int64_t stride) {
     const Lines& lines = vector.lines;
-    const I ends = load(vector.ends);
+    const I ends = load(kReads == Runs::none ? vector.ends : kInputGrad ? vector.rows.after : vector.rows.before);
     V d[kSamples][kPoints];
 #pragma GCC unroll 5
     for (int i = 0; i < kSamples; i++) {
       const float* const line = lines.sample[i];
-      const V a = load(line), b = load(line + kLanes);
-      V even = every_second<kLanes>(a, b, false), odd = every_second<kLanes>(a, b, true);
-      if constexpr (!kInputGrad) {
-        const V c = load(line + 2 * kLanes), e = load(line + 3 * kLanes);
-        const V even_after = every_second<kLanes>(c, e, false), odd_after = every_second<kLanes>(c, e, true);
-        d[i][2] = every_second<kLanes>(even, even_after, true);
-        d[i][3] = every_second<kLanes>(odd, odd_after, true);
-        even = every_second<kLanes>(even, even_after, false);
-        odd = every_second<kLanes>(odd, odd_after, false);
+      V pixels[kStep];
+      if constexpr (kReads == Runs::none) {
+#pragma GCC unroll 4
+        for (int p = 0; p < kStep; p++) pixels[p] = load(line + p * kLanes);
+      } else {
+        vector.rows.template read<kReads == Runs::halves>(x, i, pixels);
       }
-      d[i][0] = even;
-      d[i][1] = odd;
-      d[i][kSamples - 1] = select(ends, load(lines.next[i]), next_lanes<kLanes>(even));
+      const V even = every_second<kLanes>(pixels[0], pixels[1], false);
+      const V odd = every_second<kLanes>(pixels[0], pixels[1], true);
+      if constexpr (kInputGrad) {
+        d[i][0] = even;
+        d[i][1] = odd;
+      } else {
+        // The first of five samples is a neighbour's pixel, or the last one.
+        constexpr int kFirst = kReads == Runs::none ? 0 : 1;
+        const V even_after = every_second<kLanes>(pixels[2], pixels[3], false);
+        const V odd_after = every_second<kLanes>(pixels[2], pixels[3], true);
+        d[i][kFirst] = every_second<kLanes>(even, even_after, false);
+        d[i][kFirst + 1] = every_second<kLanes>(odd, odd_after, false);
+        d[i][kFirst + 2] = every_second<kLanes>(even, even_after, true);
+        d[i][kFirst + 3] = every_second<kLanes>(odd, odd_after, true);
+      }
+      if constexpr (kReads == Runs::none)
+        d[i][kSamples - 1] = select(ends, load(lines.next[i]), next_lanes<kLanes>(d[i][0]));
+      else if constexpr (kInputGrad)
+        d[i][kSamples - 1] = as_float(as_int(next_lanes<kLanes>(d[i][0])) & ends);
+      else
+        d[i][0] = as_float(as_int(previous_lanes<kLanes>(d[i][kSamples - 1])) & ends);
       Way::input(d[i]);
     }
 #pragma GCC unroll 5
@@ -209,6 +240,15 @@ struct StridedWinograd {
   void transform_output(const TileVector& vector, int64_t channel, const float* from, int64_t stride, V& check) const {
     alignas(64) float pixels[kOutputs][kOutputs * kLanes];
     const V bias = set1(conv.bias ? conv.bias[channel] : 0.0f);
+    float* const y = conv.y + channel * conv.y_plane();
+    const float* const residual = conv.residual ? conv.residual + channel * conv.y_plane() : nullptr;
+    const bool plain = !residual && conv.activation == activation::none;
+    // What is to be stored at a place, or at two in halves.
+    const auto finish = [&](V out, int64_t low, int64_t high) __attribute__((always_inline)) {
+      if (plain) return out;
+      if (residual) out = out + load_halves<kLanes>(residual + low, residual + high);
+      return activate<float>(out, conv.activation);
+    };
     V half[kOutputs][kSums];
 #pragma GCC unroll 5
     for (int j = 0; j < kSums; j++) {
@@ -225,20 +265,28 @@ struct StridedWinograd {
       Way::output(half[i], out);
 #pragma GCC unroll 4
       for (int j = 0; j < kOutputs; j++) remember(check, out[j]);
+      V row[kOutputs];
       if constexpr (kOutputs == 4) {
         const V a = in_turns<kLanes>(out[0], out[2], false), b = in_turns<kLanes>(out[1], out[3], false);
         const V c = in_turns<kLanes>(out[0], out[2], true), d = in_turns<kLanes>(out[1], out[3], true);
-        store(pixels[i], in_turns<kLanes>(a, b, false) + bias);
-        store(pixels[i] + kLanes, in_turns<kLanes>(a, b, true) + bias);
-        store(pixels[i] + 2 * kLanes, in_turns<kLanes>(c, d, false) + bias);
-        store(pixels[i] + 3 * kLanes, in_turns<kLanes>(c, d, true) + bias);
+        row[0] = in_turns<kLanes>(a, b, false);
+        row[1] = in_turns<kLanes>(a, b, true);
+        row[2] = in_turns<kLanes>(c, d, false);
+        row[3] = in_turns<kLanes>(c, d, true);
       } else {
-        store(pixels[i], in_turns<kLanes>(out[0], out[1], false) + bias);
-        store(pixels[i] + kLanes, in_turns<kLanes>(out[0], out[1], true) + bias);
+        row[0] = in_turns<kLanes>(out[0], out[1], false);
+        row[1] = in_turns<kLanes>(out[0], out[1], true);
       }
+#pragma GCC unroll 4
+      for (int j = 0; j < kOutputs; j++) row[j] = row[j] + bias;
+      if (writes != Runs::none) {
+        vector.rows.write(row, i, writes, y, size_w, finish);
+        continue;
+      }
+#pragma GCC unroll 4
+      for (int j = 0; j < kOutputs; j++) store(pixels[i] + j * kLanes, row[j]);
     }
-    float* const y = conv.y + channel * conv.y_plane();
-    const float* const residual = conv.residual ? conv.residual + channel * conv.y_plane() : nullptr;
+    if (writes != Runs::none) return;
     for (int k = 0; k < vector.pieces; k++) {
       const Piece& p = vector.piece[k];
       for (int i = 0; i < p.height; i++) {
@@ -340,9 +388,9 @@ struct StridedWinograd {
 
   // All sums of a panel of output channels, [sum][row][tile].
   void multiply(const float* weights, int64_t block, int64_t panel, const float* v, int64_t v_point, int64_t width,
-                float* to, int64_t m_point) const {
+                float* to, int64_t m_point, LinesToCome& ahead) const {
     const int64_t count = rows.size(panel), channels = depth.size(block);
-    const auto tile_of_panel = find_chain_tile(count, false);
+    const auto tile_of_panel = find_chain_tile<true>(count, false);
     for (int i = 0; i < kSums; i++)
       for (int j = 0; j < kSums; j++) {
         const StridedSum &a = Way::sum[i], &b = Way::sum[j];
@@ -352,7 +400,9 @@ struct StridedWinograd {
             chain.term[chain.terms++] = {weights + (a.u[k] * kWeights + b.u[l]) * channels * count,
                                          v + (a.v[k] * kPoints + b.v[l]) * v_point};
         float* const sums = to + (i * kSums + j) * m_point;
+        chain.ahead_step = kAheadStep;
         for (int64_t column = 0; column < width; column += kColumns) {
+          chain.ahead = ahead.next(chain.terms * channels * kAheadStep, weights);
           tile_of_panel(chain, {sums + column, width, kColumns, block > 0 ? sums + column : nullptr, width});
           for (int k = 0; k < chain.terms; k++) chain.term[k].b += kColumns;
         }
@@ -380,24 +430,42 @@ struct StridedWinograd {
     auto* const vector = reinterpret_cast<TileVector*>((uintptr_t(m + m_size) + 63) & ~uintptr_t(63));
     for (int64_t i = 0; i < vectors; i++) locate(first + i * kLanes, vector[i]);
     const int64_t plane = conv.x_plane(), channel = group * conv.out_channels;
+    const auto transform = reads == Runs::none    ? transform_input<Runs::none>
+                           : reads == Runs::whole ? transform_input<Runs::whole>
+                                                  : transform_input<Runs::halves>;
+    // What the task writes and what the next one reads; the transforms fetch what the products leave.
+    LinesToCome ahead;
+    if (depth.parts == 1 && panel_parts.parts == 1) {
+      const int64_t end = smaller(first + tile_parts.size(tile_part) * kTiles, tiles);
+      Rows::add_written(grid, first, end, conv.y + channel * conv.y_plane(), conv.out_channels, ahead);
+      Rows::add_read(grid, end, smaller(end + tile_parts.size(0) * kTiles, tiles),
+                     conv.x + group * conv.in_channels * plane, conv.in_channels, ahead);
+    }
+    const int64_t by_products = Way::kProducts * rows.parts * conv.in_channels * (width / kColumns) * kAheadStep;
+    const int64_t burst = ceil_div(larger(0, ahead.floats() - by_products),
+                                   vectors * (conv.in_channels + conv.out_channels) * (64 / int64_t(sizeof(float))));
     V check = set1(0.0f);
     for (int64_t block = 0; block < depth.parts; block++) {
       const float* x = conv.x + (group * conv.in_channels + depth.start(block)) * plane;
       for (int64_t c = 0; c < depth.size(block); c++, x += plane) {
-        for (int64_t i = 0; i < vectors; i++) copy_lines(x, c + 1 < depth.size(block) ? plane : 0, vector[i]);
-        for (int64_t i = 0; i < vectors; i++) transform_input(vector[i], v + c * width + i * kLanes, v_point);
+        ahead.fetch(burst * vectors);
+        if (reads == Runs::none)
+          for (int64_t i = 0; i < vectors; i++) copy_lines(x, c + 1 < depth.size(block) ? plane : 0, vector[i]);
+        for (int64_t i = 0; i < vectors; i++) transform(vector[i], x, v + c * width + i * kLanes, v_point);
       }
       for (int64_t panel = panel_from; panel < panel_to; panel++) {
         float* const sums = m + (depth.parts > 1 ? (panel - panel_from) * m_panel : 0);
         const float* const weights =
             u ? weights_of(group, block, panel) : transform_weights(group, block, panel, nullptr);
         if (!weights) return;
-        multiply(weights, block, panel, v, v_point, width, sums, m_point);
+        multiply(weights, block, panel, v, v_point, width, sums, m_point, ahead);
         if (block < depth.parts - 1) continue;
-        for (int64_t row = 0; row < rows.size(panel); row++)
+        for (int64_t row = 0; row < rows.size(panel); row++) {
+          ahead.fetch(burst * vectors);
           for (int64_t i = 0; i < vectors; i++)
             transform_output(vector[i], channel + rows.start(panel) + row, sums + row * width + i * kLanes, m_point,
                              check);
+        }
       }
     }
     note_unless_finite(check, not_finite);
