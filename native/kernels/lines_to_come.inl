@@ -4,6 +4,10 @@
 namespace xcorr {
 namespace {
 
+// A step of a short product fetches half a line, which is a line every second step: more would keep the product's own
+// lines waiting, of which the core takes about 16 at a time.
+constexpr int64_t kFloatsAhead = 8;
+
 // `count` runs of `length` floats, `stride` apart, and then others.
 class LinesToCome {
  public:

@@ -9,8 +9,6 @@
 namespace xcorr {
 namespace {
 
-constexpr int64_t kFloatsAhead = 8;  // half a line
-
 // to[point][row][columns] = a[point][depth][rows]^T * b[point][depth][columns].
 struct PointProducts {
   int64_t points, depth, columns;
@@ -25,18 +23,18 @@ struct PointProducts {
 template <int kRows, int kVectors>
 [[gnu::noinline]] void point_tiles(const PointProducts& p, LinesToCome& ahead) {
   using V = Simd<float>::V;
-  constexpr int64_t kLanes = Simd<float>::lanes, kStep = kFloatsAhead;
+  constexpr int64_t kLanes = Simd<float>::lanes;
   const int64_t b_stride = p.columns, depth = p.depth;
   for (int64_t point = 0; point < p.points; point++)
     for (int64_t column = 0; column < p.columns; column += kVectors * kLanes) {
       const float *a = p.a + point * p.a_point, *b = p.b + point * p.b_point + column;
-      const float* line = ahead.next(depth * kStep, a);
+      const float* line = ahead.next(depth * kFloatsAhead, a);
       V sums[kRows][kVectors];
 #pragma GCC unroll 16
       for (int m = 0; m < kRows; m++)
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; v++) sums[m][v] = set1(0.0f);
-      for (int64_t k = depth; k > 0; k--, a += kRows, b += b_stride, line += kStep) {
+      for (int64_t k = depth; k > 0; k--, a += kRows, b += b_stride, line += kFloatsAhead) {
         __builtin_prefetch(line, 0, 2);
         V row[kVectors];
 #pragma GCC unroll 4

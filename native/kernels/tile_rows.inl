@@ -45,27 +45,41 @@ struct TileRows {
   // For the tiles from `first` on; images are counted from `first_image`. Lane l holds tile l, or with `turned` the one
   // that transposes of blocks of kStep x kStep put there.
   void locate(const TileGrid& grid, Runs reads, Runs writes, int64_t first, int64_t first_image, bool turned) {
-    const int64_t an_image = grid.tiles_h * grid.tiles_w;
+    // Divisions of 32 bits, which are quicker: this is done for every vector of tiles.
+    const uint32_t an_image = uint32_t(grid.tiles_h * grid.tiles_w), tiles_w = uint32_t(grid.tiles_w);
+    const int64_t image_of_first = first / an_image;
+    const uint32_t first_of_image = uint32_t(first % an_image);
     for (int l = 0; l < kLanes; l++) {
-      const int64_t tile = first + (turned ? l % kStep * (kLanes / kStep) + l / kStep : l);
-      before[l] = -int32_t(tile % grid.tiles_w > 0);
-      after[l] = -int32_t(tile % grid.tiles_w < grid.tiles_w - 1);
+      const uint32_t column =
+          (first_of_image + uint32_t(turned ? l % kStep * (kLanes / kStep) + l / kStep : l)) % tiles_w;
+      before[l] = -int32_t(column > 0);
+      after[l] = -int32_t(column < tiles_w - 1);
     }
+    // Tile first + `tile`: its image, row and column of tiles.
+    struct Found {
+      int64_t image, row, column;
+    };
+    const auto find = [&](int tile) __attribute__((always_inline)) {
+      const uint32_t i = first_of_image + uint32_t(tile);
+      return Found{image_of_first - first_image + i / an_image, i % an_image / tiles_w, i % tiles_w};
+    };
     const int read_runs = reads == Runs::halves ? 2 : 1, write_runs = writes == Runs::halves ? 2 : 1;
     for (int p = 0; p < kStep; p++)
       for (int r = 0; r < read_runs; r++) {
-        const int64_t tile = first + (p * read_runs + r) * (kLanes / kStep / read_runs), image = tile / an_image;
-        const int64_t top = tile % an_image / grid.tiles_w * kStep + grid.offset_h, left = tile % grid.tiles_w * kStep;
-        for (int64_t i = 0; i < kRead; i++)
-          place[i][p][r] = {((image - first_image) * grid.x_image + (top + i) * grid.source_w + left) * 4,
-                            -int64_t(tile < grid.tiles && top + i >= 0 && top + i < grid.source_h)};
+        const int tile = (p * read_runs + r) * (kLanes / kStep / read_runs);
+        const Found at = find(tile);
+        const int64_t top = at.row * kStep + grid.offset_h, rows_left = first + tile < grid.tiles ? grid.source_h : 0;
+        const int64_t from = at.image * grid.x_image + top * grid.source_w + at.column * kStep;
+        for (int i = 0; i < kRead; i++)
+          place[i][p][r] = {(from + i * grid.source_w) * int64_t(sizeof(float)),
+                            -int64_t(top + i >= 0 && top + i < rows_left)};
       }
     for (int p = 0; p < kWritten; p++)
       for (int r = 0; r < write_runs; r++) {
-        const int64_t tile = first + (p * write_runs + r) * (kLanes / kWritten / write_runs), image = tile / an_image;
-        const int64_t top = tile % an_image / grid.tiles_w * kWritten, left = tile % grid.tiles_w * kWritten;
-        to[p][r] = (image - first_image) * grid.y_image + top * grid.size_w + left;
-        rows[p][r] = tile < grid.tiles ? smaller(kWritten, grid.size_h - top) : 0;
+        const int tile = (p * write_runs + r) * (kLanes / kWritten / write_runs);
+        const Found at = find(tile);
+        to[p][r] = at.image * grid.y_image + at.row * kWritten * grid.size_w + at.column * kWritten;
+        rows[p][r] = first + tile < grid.tiles ? smaller(kWritten, grid.size_h - at.row * kWritten) : 0;
       }
   }
 

@@ -85,8 +85,10 @@ struct Winograd {
     const int64_t an_image = tiles_h * tiles_w, first = panel * kColumns;
     p.image = first / an_image;
     p.vectors = int(ceil_div(smaller(kColumns, tiles - first), kLanes));
-    for (int i = 0; by_rows != Runs::none && !in_order && i < p.vectors; i++)
-      p.rows[i].locate(grid, by_rows, by_rows, first + i * kLanes, p.image, true);
+    if (by_rows != Runs::none && !in_order) {
+      for (int i = 0; i < p.vectors; i++) p.rows[i].locate(grid, by_rows, by_rows, first + i * kLanes, p.image, true);
+      return;
+    }
     alignas(64) int32_t top[kColumns], left[kColumns];
     int64_t n = 0, ty = first % an_image / tiles_w, tx = first % tiles_w;
     for (int i = 0; i < kColumns; i++) {

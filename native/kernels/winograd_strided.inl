@@ -81,7 +81,6 @@ struct StridedWinograd {
   static constexpr int kLanes = Simd<float>::lanes, kSamples = Way::kSamples, kStep = Way::kStep;
   static constexpr int kPoints = Way::kPoints, kSums = Way::kSums, kOutputs = Way::kOutputs, kWeights = 4;
   static constexpr int64_t kManyWeights = 4 << 20;                       // bytes
-  static constexpr int64_t kAheadStep = 8;                               // floats fetched by a step of the products
   static constexpr int64_t kColumns = kTileColumns<float>, kTiles = 32;  // tiles are shared out by so many
 
   const Runtime& runtime;
@@ -400,9 +399,9 @@ struct StridedWinograd {
             chain.term[chain.terms++] = {weights + (a.u[k] * kWeights + b.u[l]) * channels * count,
                                          v + (a.v[k] * kPoints + b.v[l]) * v_point};
         float* const sums = to + (i * kSums + j) * m_point;
-        chain.ahead_step = kAheadStep;
+        chain.ahead_step = kFloatsAhead;
         for (int64_t column = 0; column < width; column += kColumns) {
-          chain.ahead = ahead.next(chain.terms * channels * kAheadStep, weights);
+          chain.ahead = ahead.next(chain.terms * channels * kFloatsAhead, weights);
           tile_of_panel(chain, {sums + column, width, kColumns, block > 0 ? sums + column : nullptr, width});
           for (int k = 0; k < chain.terms; k++) chain.term[k].b += kColumns;
         }
@@ -441,7 +440,7 @@ struct StridedWinograd {
       Rows::add_read(grid, end, smaller(end + tile_parts.size(0) * kTiles, tiles),
                      conv.x + group * conv.in_channels * plane, conv.in_channels, ahead);
     }
-    const int64_t by_products = Way::kProducts * rows.parts * conv.in_channels * (width / kColumns) * kAheadStep;
+    const int64_t by_products = Way::kProducts * rows.parts * conv.in_channels * (width / kColumns) * kFloatsAhead;
     const int64_t burst = ceil_div(larger(0, ahead.floats() - by_products),
                                    vectors * (conv.in_channels + conv.out_channels) * (64 / int64_t(sizeof(float))));
     V check = set1(0.0f);
