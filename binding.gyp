@@ -11,7 +11,6 @@
     {
       "target_name": "xcorr",
       "sources": ["<@(xcorr_runtime_sources)", "<@(xcorr_addon_sources)"],
-      "include_dirs": ["<!(node -p \"require('node-api-headers').include_dir\")"],
       "defines": ["<@(xcorr_defines)"],
       "dependencies": ["xcorr_generic"],
       "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],

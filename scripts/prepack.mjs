@@ -1,4 +1,5 @@
-// Before npm pack: the addon that was built here becomes the package's binary for this platform.
+// Before npm pack, which itself builds only afterwards: the addon that was just built becomes the package's binary for this
+// platform.
 import { copyFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,5 +1,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +10,8 @@ import { nativeBuilt } from "./support/backends.js";
 /** What users get: npm pack, installed into an empty project, used by a ten-line script. */
 
 const root = fileURLToPath(new URL("..", import.meta.url));
+/** Where Node's headers lie, if they came with it. */
+const beside = dirname(dirname(process.execPath));
 let project = "";
 
 beforeAll(() => {
@@ -124,6 +127,23 @@ describe("the packed package", () => {
       }
     },
     60_000,
+  );
+
+  it.runIf(existsSync(join(beside, "include", "node", "node_api.h")))(
+    "can be configured for a build where it is installed, without what develops it",
+    () => {
+      const nodeGyp = createRequire(import.meta.url).resolve("node-gyp/bin/node-gyp.js");
+      const folder = join(project, "node_modules", "xcorr");
+      try {
+        const { status, stderr } = spawnSync("node", [nodeGyp, "configure", `--nodedir=${beside}`], {
+          cwd: folder,
+          encoding: "utf8",
+        });
+        expect(status, stderr).toBe(0);
+      } finally {
+        rmSync(join(folder, "build"), { recursive: true, force: true });
+      }
+    },
   );
 
   it("can be required", () => {
