@@ -13,10 +13,11 @@
 //        less than 16 outputs an image it goes on with the list at stride 1.
 //        conv_input_grad_columns.inl, input gradients alone: more than one tap, C * taps >= 256, K >= 64, at most 128
 //        pixels of dy; 64 where one of the next two holds too.
-//     4. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, C*K >= 6 (C + K), 32 tiles or more;
-//        16 if C*K <= 65536.
-//     5. winograd.inl, F(2x2): the same, default or tight precision, 32 of its smaller tiles or more; 16 if
-//        C*K >= 32768. Less than 32 tiles of 4. and 5., if C*K >= 32768: winograd_few_tiles.inl.
+//     4. winograd.inl, F(4x4): 3x3, stride 1, float32, default precision, 32 tiles or more, 16 if C*K <= 65536; and
+//        C*K >= 5 (C + K), or 16 channels read and 3 written, or rows of 8, 16 or 32 pixels, 5 channels read, 3
+//        written and C*K >= 2.5 (C + K).
+//     5. winograd.inl, F(2x2): 3x3, stride 1, float32, default or tight precision, C*K >= 6 (C + K), 32 of its smaller
+//        tiles or more; 16 if C*K >= 32768. Less than 32 tiles of 4. and 5., if C*K >= 32768: winograd_few_tiles.inl.
 //     6. winograd_strided.inl: 3x3, stride 2, float32, default or tight precision, C and K >= 8, 32 tiles of 2x2 or
 //        more; the input gradient with padding 1.
 //     7. conv_input_grad_few_channels.inl: input gradients alone; stride 2, C * phases of the stride from 4 to 16,
@@ -76,19 +77,31 @@ XCORR_INLINE const Runtime& named(const Runtime& runtime, const char* algorithm)
   return runtime;
 }
 
-// Size of Winograd's tiles of outputs, 0 for none, if `few4` and `few2` tiles of 4x4 and 2x2 are enough; out is the
-// size of what is written.
-XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t* out, int64_t few4, int64_t few2) {
+// F(4x4) is faster than what follows it in the list: the products that it saves outweigh its transforms, which are
+// cheaper where every target reads tiles by rows (tile_rows.inl); and few outputs leave direct tiles half empty.
+XCORR_INLINE bool winograd_pays(const ConvSizes& s, int64_t reads, int64_t writes) {
+  const bool rows = s.pad[2] == 1 && s.in[2] == s.out[2] && (s.out[2] == 8 || s.out[2] == 16 || s.out[2] == 32);
+  const int64_t products = reads * writes, channels = reads + writes;
+  return products >= 5 * channels || (writes >= 3 && reads >= 16) ||
+         (rows && writes >= 3 && reads >= 5 && 2 * products >= 5 * channels);
+}
+
+// Size of Winograd's tiles of outputs, 0 for none, if `few4` and `few2` tiles of 4x4 and 2x2 are enough.
+XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, bool input_grad, int64_t few4, int64_t few2) {
   const int64_t c = s.in_channels / s.groups, k = s.out_channels / s.groups;
-  if (!winograd_fits(s) || c * k < 6 * (c + k)) return 0;
-  if (precision >= kDefault && s.batch * ceil_div(out[1], 4) * ceil_div(out[2], 4) >= few4) return 4;
+  const int64_t* const out = input_grad ? s.in : s.out;
+  if (!winograd_fits(s)) return 0;
+  if (precision >= kDefault && winograd_pays(s, input_grad ? k : c, input_grad ? c : k) &&
+      s.batch * ceil_div(out[1], 4) * ceil_div(out[2], 4) >= few4)
+    return 4;
+  if (c * k < 6 * (c + k)) return 0;
   return precision >= kTight && s.batch * ceil_div(out[1], 2) * ceil_div(out[2], 2) >= few2 ? 2 : 0;
 }
 
 // Few tiles pay for the transform of many weights to 16 points, not to 36; of a few weights to none.
-XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, const int64_t* out) {
+XCORR_INLINE int winograd_tile(const ConvSizes& s, int precision, bool input_grad) {
   const int64_t weights = s.in_channels / s.groups * (s.out_channels / s.groups);
-  return winograd_tile(s, precision, out, weights <= 65536 ? 16 : 32, many_weights(weights) ? 16 : 32);
+  return winograd_tile(s, precision, input_grad, weights <= 65536 ? 16 : 32, many_weights(weights) ? 16 : 32);
 }
 
 template <int kTile>
@@ -131,7 +144,7 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
     return strided.large() && !keeps ? strided.forward(operands, "pointwise") : strided.gathered(conv<T>, operands, 5);
   }
   if constexpr (sizeof(T) == 4) {
-    const int tile = winograd_tile(s, runtime.precision, s.out);
+    const int tile = winograd_tile(s, runtime.precision, false);
     int64_t status = kNotFinite;
     if (tile == 4)
       status = winograd<4>(correlation, named(runtime, "winograd 4x4"));
@@ -192,7 +205,7 @@ int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const*
     return strided.large() ? strided.input_grad(operands, "pointwise")
                            : strided.spread_out(conv_input_grad<T>, operands);
   }
-  const int tile = sizeof(T) == 4 ? winograd_tile(s, runtime.precision, s.in) : 0;
+  const int tile = sizeof(T) == 4 ? winograd_tile(s, runtime.precision, true) : 0;
   if (input_grad_columns_fit(s, tile > 0 ? 64 : 128))
     return InputGradColumns<T>(s, named(runtime, "columns")).execute(operands);
   if constexpr (sizeof(T) == 4) {
@@ -243,7 +256,7 @@ int64_t conv_weight_grad(const ConvSizes& s, const Runtime& runtime, void* const
   }
   if constexpr (sizeof(T) == 4) {
     const bool many = s.in_channels >= 16 * s.groups && s.out_channels >= 16 * s.groups && conv_y(s).high > 0;
-    const int tile = many ? winograd_tile(s, runtime.precision, s.out, 16, 16) : 0;
+    const int tile = many ? winograd_tile(s, runtime.precision, false, 16, 16) : 0;
     int64_t status = kNotFinite;
     if (tile == 4)
       status = WinogradWeightGrad<4>(s, named(runtime, "winograd 4x4"), operands).run();
