@@ -3,6 +3,8 @@ import {
   constants,
   fstatSync,
   fsyncSync,
+  ftruncateSync,
+  mkdirSync,
   openSync,
   readdirSync,
   readSync,
@@ -225,9 +227,54 @@ export function writeWhole(path: string, pieces: Iterable<Uint8Array>): void {
     flushFolder(dirname(name));
   } catch (error) {
     rmSync(temporary, { force: true });
-    const { syscall, code, message } = error as NodeJS.ErrnoException;
-    if (syscall === undefined || code === undefined) throw error; // of who gave the pieces
-    throw new FileError(`save: ${name} cannot be written: ${message}`, code, error);
+    throw unwritable("save", name, error);
+  }
+}
+
+/** What a system call's error becomes; others are those of who gave what is written. */
+function unwritable(call: string, name: string, error: unknown): unknown {
+  const { syscall, code, message } = error as NodeJS.ErrnoException;
+  if (syscall === undefined || code === undefined) return error;
+  return new FileError(`${call}: ${name} cannot be written: ${message}`, code, error);
+}
+
+/** A file that grows by whole records: one that the disk has no room for leaves nothing behind. */
+export class RecordFile {
+  readonly #call: string;
+  readonly #name: string;
+  #file: number | null;
+
+  /** Begins or continues the file; its folder is made if there is none. */
+  constructor(call: string, path: string) {
+    this.#call = call;
+    this.#name = checkPath(call, path);
+    try {
+      mkdirSync(dirname(this.#name), { recursive: true });
+      this.#file = openSync(this.#name, "a");
+    } catch (error) {
+      throw unwritable(call, this.#name, error);
+    }
+  }
+
+  append(record: Uint8Array): void {
+    const file = this.#file;
+    if (file === null) throw new ArgumentError(`${this.#call}: is closed`);
+    try {
+      const { size } = fstatSync(file);
+      try {
+        for (let done = 0; done < record.length; ) done += writeSync(file, record, done);
+      } catch (error) {
+        ftruncateSync(file, size);
+        throw error;
+      }
+    } catch (error) {
+      throw unwritable(this.#call, this.#name, error);
+    }
+  }
+
+  close(): void {
+    if (this.#file !== null) closeSync(this.#file);
+    this.#file = null;
   }
 }
 

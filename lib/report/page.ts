@@ -1,10 +1,10 @@
-import { writeFileSync } from "node:fs";
 import { cpus, platform, release, totalmem } from "node:os";
 import { ArgumentError } from "../core/errors.js";
 import { checkInteger, checkOptions } from "../core/options.js";
 import { describe } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import type { AsyncDataset, Dataset } from "../data/dataset.js";
+import { writeWhole } from "../io/file.js";
 import { Module } from "../nn/module.js";
 import { getBackend, getNumThreads, getTarget } from "../reference/choose.js";
 import type { EpochRecord, FitResult } from "../train/events.js";
@@ -48,7 +48,7 @@ const optionNames = [
 
 /** Writes the page of a run (see `render`) as one file that opens from disk. */
 export async function save(path: string, options: ReportOptions): Promise<void> {
-  writeFileSync(path, await render(options));
+  writeWhole(path, [Buffer.from(await render(options))]);
 }
 
 /**

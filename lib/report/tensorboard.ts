@@ -1,9 +1,9 @@
-import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { ArgumentError } from "../core/errors.js";
 import { checkInteger } from "../core/options.js";
 import { describe } from "../core/shape.js";
+import { RecordFile } from "../io/file.js";
 import type { FitEvent } from "../train/events.js";
 import { crc32c } from "./crc.js";
 
@@ -66,20 +66,18 @@ function event(wallTime: number, step: number, rest: Buffer): Buffer {
 /** Writes scalars for TensorBoard: `tensorboard --logdir FOLDER`. */
 export class EventWriter {
   readonly path: string;
-  #file: number | null;
+  readonly #file: RecordFile;
 
   /** Begins a new file in `folder`, which is made if there is none. */
   constructor(folder: string) {
-    mkdirSync(folder, { recursive: true });
     const seconds = Date.now() / 1000;
     this.path = join(folder, `events.out.tfevents.${Math.floor(seconds)}.${hostname()}.${process.pid}`);
-    this.#file = openSync(this.path, "a");
+    this.#file = new RecordFile("EventWriter", this.path);
     this.#write(event(seconds, 0, field(3, asBytes, Buffer.from("brain.Event:2"))));
   }
 
   #write(content: Buffer): void {
-    if (this.#file === null) throw new ArgumentError("EventWriter: is closed");
-    writeSync(this.#file, record(content));
+    this.#file.append(record(content));
   }
 
   /** One value of the curve `tag`. */
@@ -116,7 +114,6 @@ export class EventWriter {
   }
 
   close(): void {
-    if (this.#file !== null) closeSync(this.#file);
-    this.#file = null;
+    this.#file.close();
   }
 }
