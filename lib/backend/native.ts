@@ -1,5 +1,5 @@
 import { type DType, bytesPerElement, typeCode } from "../core/dtype.js";
-import { BackendError } from "../core/errors.js";
+import { BackendError, MemoryLimitError } from "../core/errors.js";
 import type { Block } from "../core/block.js";
 import { giveBack, type MemoryHooks } from "../core/memory.js";
 import { checkValues } from "../core/storage.js";
@@ -153,11 +153,19 @@ export class NativeBackend implements Backend {
   /** What the memory pool needs of the addon. */
   hooks(collect: MemoryHooks["collect"] | undefined): MemoryHooks {
     const addon = this.addon;
+    // What is missing there is memory for the addon's own lists, while very many small tensors are held.
+    const roomy = (call: () => void): void => {
+      try {
+        call();
+      } catch (error) {
+        throw new MemoryLimitError(`a tensor: ${(error as Error).message}; drop tensors you keep`, { cause: error });
+      }
+    };
     return {
-      register: (id, bytes) => addon.registerBlock(id, bytes, true), // encode() and Program look
+      register: (id, bytes) => roomy(() => addon.registerBlock(id, bytes, true)), // encode() and Program look
       unregister: (id) => addon.unregisterBlock(id),
       misalignment: (bytes) => addon.misalignment(bytes),
-      watch: (id, owner) => addon.watch(id, owner),
+      watch: (id, owner) => roomy(() => addon.watch(id, owner)),
       unwatch: (id) => addon.unwatch(id),
       sweep: (out) => addon.sweep(out),
       trim: () => addon.trim(),

@@ -119,6 +119,13 @@ let parked = 0;
 let pooled = 0;
 let peak = 0;
 let tensors = 0;
+/** The system is asked again for room when there are so many. */
+let askedTensors = 0;
+const askedEvery = 4096;
+/** So much that the addon leaves the larger of its reserves (native/runtime/room.h). */
+const roomBeside = 4 * 1024 * 1024;
+/** For each tensor what lists of them take while they grow, above all V8's of dead weak handles, in one piece. */
+const bytesOfLists = 256;
 let fresh = 0;
 let freshBlocks = 0;
 let taken = 0;
@@ -217,6 +224,7 @@ function emptyPool(): void {
 /** A block of at least `bytes`, uninitialised (it holds whatever was there), owned by `owner` until released. */
 export function acquire(bytes: number, owner: object): Block {
   const capacity = sizeClass(bytes);
+  if (tensors >= askedTensors) askForTensors();
   if (live + capacity > limit) makeRoom(capacity);
   const list = free.get(capacity);
   let block = list?.pop();
@@ -228,6 +236,23 @@ export function acquire(bytes: number, owner: object): Block {
   if (poisoned) block.bytes.fill(0xff);
   own(block, owner);
   return block;
+}
+
+/**
+ * A small tensor is a kilobyte of JavaScript objects and lists of the addon, for which nobody asks the system: V8 and the C++
+ * library end the process where they get none. So it is asked whenever there are more tensors than ever before.
+ */
+function askForTensors(): void {
+  const room = (): boolean => hooks?.roomFor(roomBeside + tensors * bytesOfLists) ?? true;
+  if (!room()) {
+    giveBack();
+    if (!room()) {
+      throw new MemoryLimitError(
+        `the system has no memory for more than ${tensors} tensors; drop those that you keep${describeLargest()}`,
+      );
+    }
+  }
+  askedTensors = Math.max(askedTensors, tensors + askedEvery);
 }
 
 /** Makes `owner` the owner of a block: it counts as live until the owner is gone (a foreign block is then forgotten). */
@@ -352,7 +377,17 @@ function find(capacity: number): Block {
     }
   }
   if (live + pooled + capacity > limit) emptyPool();
-  return make(capacity);
+  try {
+    return make(capacity);
+  } catch (error) {
+    // Blocks of tensors that are held no more may be what there is no memory for.
+    if (error instanceof MemoryLimitError && hooks?.collect !== undefined) {
+      collect(true);
+      block = take(capacity);
+    }
+    if (block === undefined) throw error;
+    return block;
+  }
 }
 
 /**
@@ -422,11 +457,15 @@ function small(capacity: number): Uint8Array {
 }
 
 function add(bytes: Uint8Array): Block {
-  const block = new Block(nextId++, bytes);
-  blocks.set(block.id, block);
-  hooks?.register(block.id, bytes);
+  const block = registered(new Block(nextId++, bytes));
   fresh += block.capacity;
   freshBlocks++;
+  return block;
+}
+
+function registered(block: Block): Block {
+  hooks?.register(block.id, block.bytes);
+  blocks.set(block.id, block);
   return block;
 }
 
@@ -505,7 +544,5 @@ export function foreignBlock(bytes: Uint8Array<SharedArrayBuffer>): Block {
   else sweep();
   const block = new Block(nextId++, bytes);
   block.foreign = true;
-  blocks.set(block.id, block);
-  hooks?.register(block.id, bytes);
-  return block;
+  return registered(block);
 }

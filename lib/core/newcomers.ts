@@ -40,15 +40,12 @@ export function dismiss(block: Block): boolean {
   return true;
 }
 
-/** Hands all of them to `watch`. */
+/** Hands all of them to `watch`; if it throws, those that it has not taken stay. */
 export function introduce(watch: (id: number, owner: object) => void): void {
-  for (let i = 0; i < blocks.length; i++) {
-    const block = blocks[i]!;
-    watch(block.id, owners[i]!);
-    block.newcomer = -1;
+  for (let last = blocks.length - 1; last >= 0; last--) {
+    const block = blocks[last]!;
+    watch(block.id, owners[last]!);
     block.watched = true;
+    dismiss(block);
   }
-  blocks.length = 0;
-  owners.length = 0;
-  bytes = 0;
 }
