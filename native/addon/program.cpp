@@ -10,6 +10,7 @@
 #include "../runtime/answering.h"
 #include "../runtime/runner.h"
 #include "../runtime/slice.h"
+#include "../runtime/turns.h"
 #include "record.h"
 #include "values.h"
 
@@ -80,6 +81,7 @@ void run_records(Program* program, const std::atomic<bool>& stop) {
       return;
     }
   for (size_t i = 0; i < program->records.size(); i++) {
+    if (i > 0) pass_turn();
     if (stop.load(std::memory_order_relaxed)) return;
     Record& record = program->records[i];
     program->status = run(record.call, program->settings, record.operands, record.keeps ? &record.kept : nullptr);

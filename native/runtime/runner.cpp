@@ -1,8 +1,13 @@
 #include "runner.h"
 
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
+
 #include "answering.h"
 #include "processor.h"
 #include "threads.h"
+#include "turns.h"
 
 namespace xcorr {
 
@@ -71,6 +76,9 @@ void* Runner::loop(void* runner) {
 }
 
 void Runner::run() {
+#if defined(__linux__)
+  prctl(PR_SET_NAME, "xcorr programs", 0, 0, 0);
+#endif
   pthread_mutex_lock(&mutex_);
   while (!stop_) {
     if (!waiting_.first) {
@@ -83,7 +91,9 @@ void Runner::run() {
     }
     Work* work = waiting_.pop();
     pthread_mutex_unlock(&mutex_);
+    begin_turn();
     compute_(work, stop_);
+    end_turn();
     pthread_mutex_lock(&mutex_);
     finished_.push(work);
     pthread_mutex_unlock(&mutex_);

@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "cpu.h"
 #include "processor.h"
+#include "turns.h"
 
 // glibc 2.34 moved pthread_create into libc under a new version; the old name keeps the addon loadable from 2.28 on.
 #if defined(XCORR_GLIBC_FLOOR) && defined(__GLIBC__)
@@ -209,6 +210,7 @@ void* worker(void* argument) {
 }
 
 void forget_threads_in_child() {
+  forget_turns();
   for (bool& each : alive) each = false;
   gate = 0;
   started = 0;

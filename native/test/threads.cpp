@@ -1,9 +1,11 @@
 // The thread pool under stress: jobs of all sizes from several threads at once while the number of threads changes,
-// nested calls, and work after fork; runners that come and go. Mostly for ThreadSanitizer.
+// nested calls, and work after fork; runners that come and go, and take turns. Mostly for ThreadSanitizer.
 //
 //   threads [seconds]
+#include "../runtime/cpu.h"
 #include "../runtime/runner.h"
 #include "../runtime/threads.h"
+#include "../runtime/turns.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -89,6 +91,43 @@ void run_jobs(unsigned seed, double seconds) {
   }
 }
 
+std::atomic<int> computing{0}, most_computing{0};
+
+void compute_for_a_while() {
+  for (int piece = 0; piece < 10; piece++) {
+    const int now = ++computing;
+    int most = most_computing;
+    while (now > most && !most_computing.compare_exchange_weak(most, now)) {
+    }
+    usleep(1000);
+    computing--;
+    xcorr::pass_turn();
+  }
+}
+
+// Many runners at once: no more compute than there are processors.
+bool turns_hold() {
+  xcorr::set_thread_count(1);
+  const int processors = xcorr::available_parallelism(), count = 2 * processors + 1;
+  std::atomic<int> done{0};
+  std::vector<xcorr::Runner*> runners;
+  std::vector<xcorr::Work> works(2 * count);
+  for (int i = 0; i < count; i++) {
+    runners.push_back(new xcorr::Runner([](xcorr::Work*, const std::atomic<bool>&) { compute_for_a_while(); },
+                                        [](void* n) { static_cast<std::atomic<int>*>(n)->fetch_add(1); }, &done));
+    if (!runners.back()->start()) return false;
+    for (int j = 0; j < 2; j++) runners.back()->add(&works[2 * i + j]);
+  }
+  while (done < 2 * count - 1) usleep(1000);  // the last is ended in the middle
+  for (xcorr::Runner* each : runners) {
+    each->end();
+    delete each;
+  }
+  if (most_computing <= processors && most_computing > 0) return true;
+  fprintf(stderr, "FAILED: %d runners computed at once on %d processors\n", most_computing.load(), processors);
+  return false;
+}
+
 [[maybe_unused]] bool child_works() {
   const pid_t pid = fork();
   if (pid == 0) {
@@ -113,6 +152,7 @@ int main(int count, char** arguments) {
   std::vector<std::thread> callers;
   for (unsigned i = 0; i < 3; i++) callers.emplace_back(run_jobs, i + 1, seconds);
   for (std::thread& each : callers) each.join();
+  (turns_hold() ? passed : failed)++;
 #if !defined(__SANITIZE_THREAD__)  // which does not follow threads made after fork
   (child_works() ? passed : failed)++;
 #endif
