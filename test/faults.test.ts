@@ -1,11 +1,11 @@
 import { spawn, spawnSync, type SpawnSyncReturns } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { nativeBuilt } from "./support/backends.js";
-import { emptyCache, io, nn, ones, tensor, train } from "./support/xcorr.js";
+import { emptyCache, FileError, io, nn, ones, report, tensor, train } from "./support/xcorr.js";
 
 /** What may go wrong around the library: full disk, sudden end, no memory, no threads. */
 
@@ -76,11 +76,41 @@ describe("saving", () => {
     expect(() => io.saveNpy(path, ones([1000, 1000]))).toThrow(/ENOSPC/);
     const parts = { model: new nn.Linear(600, 600) };
     expect(() => train.saveCheckpoint(path, parts)).toThrow(/ENOSPC/);
+    expect(() => io.saveNpz(path, { a: ones([1000, 1000]) })).toThrow(/ENOSPC/);
     expect(io.loadSafetensors(path).a!.toArray()).toEqual([1, 2, 3]);
     expect(readdirSync(disk!)).toEqual(["model.safetensors"]); // nothing half-written stays
     io.saveSafetensors(path, { a: tensor([4]) });
     expect(io.loadSafetensors(path).a!.toArray()).toEqual([4]);
   });
+
+  it.runIf(disk !== null)(
+    "reports and event files on a full disk keep what was there, and only whole records",
+    async () => {
+      const path = join(disk!, "report.html");
+      const options = { title: "run", model: new nn.Sequential(new nn.Linear(2, 2)), result: { history: [] } };
+      await report.save(path, options);
+      const before = readFileSync(path);
+      const writer = new report.EventWriter(disk!);
+      const tag = "x".repeat(100_000);
+      let failed: unknown;
+      for (let step = 0; failed === undefined; step++) {
+        const whole = statSync(writer.path).size;
+        try {
+          writer.scalar(tag, 1, step);
+        } catch (error) {
+          failed = error;
+          expect(statSync(writer.path).size).toBe(whole);
+        }
+      }
+      expect(failed).toBeInstanceOf(FileError);
+      expect((failed as FileError).code).toBe("ENOSPC");
+      await expect(report.save(path, { ...options, title: tag })).rejects.toThrow(FileError);
+      expect(readFileSync(path)).toEqual(before);
+      writer.close();
+      for (const name of readdirSync(disk!)) if (name !== "model.safetensors") rmSync(join(disk!, name));
+      expect(readdirSync(disk!)).toEqual(["model.safetensors"]);
+    },
+  );
 
   it("killed in the middle leaves a whole checkpoint", async () => {
     const path = join(folder, "killed.safetensors");
@@ -210,6 +240,17 @@ describe.runIf(nativeBuilt && process.platform === "linux")("without memory or t
       "64,64",
     ];
     expect([stdout.trim().split("\n"), status], stderr).toEqual([expected, 0]);
+  });
+
+  it("very many small tensors: an error before V8 has no memory for their objects, and the next call works", () => {
+    const { stdout, stderr, status } = limited(
+      "ulimit -v 1350000",
+      `let held = [];
+       try { for (;;) held.push(x.ones([2])); } catch (e) { console.log(e.name, held.length > 50_000); }
+       held = null;
+       console.log(x.ones([1000]).sum().item());`,
+    );
+    expect([stdout, status], stderr).toEqual(["MemoryLimitError true\n1000\n", 0]);
   });
 
   it("many small tensors are given back at once", () => {

@@ -155,4 +155,21 @@ describe("the packed package", () => {
     const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
     expect(Object.keys(manifest.dependencies ?? {})).toEqual([]);
   });
+
+  it.each([".", "bench"])("has a lockfile of what it is developed with, in %s", (folder) => {
+    const read = (name: string) => JSON.parse(readFileSync(join(root, folder, name), "utf8"));
+    const [manifest, lock] = [read("package.json"), read("package-lock.json")];
+    expect(lock.packages[""].devDependencies).toEqual(manifest.devDependencies);
+    for (const [path, entry] of Object.entries<{ integrity?: string }>(lock.packages))
+      if (path !== "") expect(entry.integrity, path).toMatch(/^sha512-/);
+  });
+
+  it.runIf(nativeBuilt && process.platform === "linux")("trains, saves, loads and serves without a network", () => {
+    const { status, stdout } = spawnSync(process.execPath, ["scripts/measure/network.mjs"], {
+      cwd: root,
+      encoding: "utf8",
+    });
+    expect(status, stdout).toBe(0);
+    expect(stdout).toMatch(/^holds .* 16 answers, 0 attempts to reach a network/);
+  });
 });

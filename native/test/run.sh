@@ -3,10 +3,21 @@
 #   sh native/test/run.sh [plain|asan|tsan|neon] [rounds]
 # asan: AddressSanitizer and UndefinedBehaviorSanitizer. neon: cross-compiled, under qemu-aarch64, and its bits compared
 # with this machine's (if it has fma).
+#
+# The addon under a sanitizer, in a Node that is not: several environments at once, ended in the middle of everything
+# (environments.mjs):
+#   sh native/test/run.sh [asan|tsan] environments [seconds] [seed]
 set -e
 cd "$(dirname "$0")/../.."
 mode=${1:-plain}
 rounds=$2
+environments=
+if [ "$rounds" = environments ]; then
+  environments=yes
+  seconds=${3:-20}
+  seed=${4:-1}
+  rounds=
+fi
 CXX=${CXX:-g++}
 runner=
 case $mode in
@@ -44,11 +55,30 @@ for target in $targets; do
 done
 for compiler in $compilers; do wait "$compiler"; done
 runtime=$(flags_of xcorr_runtime_sources)
+
+if [ "$environments" ]; then
+  case $mode in asan|tsan) ;; *) echo "environments: asan or tsan" >&2; exit 2 ;; esac
+  package=$build/package
+  mkdir -p "$package/build/Release"
+  rm -rf "$package/dist"
+  cp -r package.json dist "$package"
+  echo "compiling the addon ($mode)"
+  # shellcheck disable=SC2086
+  $CXX $(flags_of xcorr_flags) $flags -DNAPI_VERSION=8 -DBUILDING_NODE_EXTENSION -Inode_modules/node-api-headers/include \
+    $runtime $(flags_of xcorr_addon_sources) $objects -shared -rdynamic $(flags_of xcorr_link_flags) \
+    -o "$package/build/Release/xcorr.node"
+  # Of Node itself neither leaks nor races are looked for.
+  export ASAN_OPTIONS="detect_leaks=0:$ASAN_OPTIONS" TSAN_OPTIONS="ignore_noninstrumented_modules=1:$TSAN_OPTIONS"
+  export UBSAN_OPTIONS="print_stacktrace=1:$UBSAN_OPTIONS"
+  library=$($CXX -print-file-name=lib$mode.so)
+  exec env LD_PRELOAD="$library" node native/test/environments.mjs "$package" "$seconds" "$seed"
+fi
+
 echo "compiling the tests ($mode)"
 $CXX -std=c++20 -fno-rtti -Wall -Wextra $flags native/test/parity.cpp native/test/random_calls.cpp $runtime $objects \
   -pthread -o "$build/parity"
 $CXX -std=c++20 -Wall -Wextra $flags native/test/threads.cpp native/runtime/threads.cpp native/runtime/runner.cpp \
-  native/runtime/answering.cpp native/runtime/processor.cpp native/runtime/cpu.cpp \
+  native/runtime/answering.cpp native/runtime/processor.cpp native/runtime/cpu.cpp native/runtime/turns.cpp \
   -pthread -o "$build/threads"
 $CXX -std=c++20 -Wall -Wextra $flags native/test/math_check.cpp $objects -o "$build/math_check"
 $CXX -std=c++20 -Wall -Wextra $flags native/test/convolution_check.cpp $objects -pthread -o "$build/convolution_check"

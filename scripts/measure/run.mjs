@@ -7,8 +7,13 @@ import { fileURLToPath } from "node:url";
 const measurements = {
   memory: "memory.mjs: peak memory and the pool over 20,000 steps of training, synchronous and asynchronous",
   failures: "failures.mjs: exceptions in the middle of forward, backward and loaders leak nothing",
+  faults: "faults.mjs: full disks at every kind of save, kill -9 while saving, refused memory and threads; --kills 50",
   lateness: "lateness.mjs: timers beside inference at full speed",
   neighbour: "neighbour.mjs: throughput beside a process that keeps all cores busy",
+  workers:
+    "workers.mjs: workers in one process share the cores fairly, and no more compute threads run than there are cores",
+  network: "network.mjs: training, saving, loading and serving where there is no network",
+  audit: "audit.mjs: known vulnerabilities of what both lockfiles name",
   soak: "soak.mjs: training and serving mixed, with workers that are terminated; --minutes 30 for the full one",
   fuzz: "fuzz_ops.mjs: random calls of all operations, native against reference; --minutes",
   nodes: "node_versions.mjs: the whole test suite on Node 20, 22, 24 and 26 with one binary; --version 24 for one",
