@@ -65,7 +65,7 @@ if [ "$environments" ]; then
   echo "compiling the addon ($mode)"
   # shellcheck disable=SC2086
   $CXX $(flags_of xcorr_flags) $flags -DNAPI_VERSION=8 -DBUILDING_NODE_EXTENSION -Inode_modules/node-api-headers/include \
-    $runtime $(flags_of xcorr_addon_sources) $objects -shared -rdynamic $(flags_of xcorr_link_flags) \
+    $runtime $(flags_of xcorr_addon_sources) $objects -shared -rdynamic -pthread -Wl,-z,nodelete \
     -o "$package/build/Release/xcorr.node"
   # Of Node itself neither leaks nor races are looked for.
   export ASAN_OPTIONS="detect_leaks=0:$ASAN_OPTIONS" TSAN_OPTIONS="ignore_noninstrumented_modules=1:$TSAN_OPTIONS"
