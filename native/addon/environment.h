@@ -10,6 +10,7 @@
 #include "../runtime/call.h"
 #include "../runtime/runner.h"
 #include "../runtime/text.h"
+#include "outcome.h"
 
 namespace xcorr {
 
@@ -35,14 +36,6 @@ struct Watched {
   int32_t position;  // in Environment::watched_ids
 };
 
-// Whether a program has computed all that it was to; shared with the programs that need it.
-struct Outcome {
-  explicit Outcome(double name) : ticket(name) {}
-  const double ticket;
-  bool good = false;   // written by the thread that runs programs, read there, and here after it was fetched
-  bool ended = false;  // on the environment's thread
-};
-
 struct Environment {
   napi_env env = nullptr;
   Settings settings;
@@ -62,11 +55,11 @@ struct Environment {
 
   std::unique_ptr<Runner> runner;  // of programs, with the first
   napi_threadsafe_function settler = nullptr;
-  std::vector<std::shared_ptr<Outcome>> outcomes;  // of programs in flight, and of those that came to nothing
-  int programs = 0;                                // in flight
-  int64_t slices = 0;                              // what to restore when none is
-  int state = -1;                                  // of the environment's thread (answering.h), with the first program
-  bool aside = false;                              // a compute thread stands aside for JavaScript
+  std::vector<HeldOutcome> outcomes;  // of programs in flight, and of those that came to nothing
+  int programs = 0;                   // in flight
+  int64_t slices = 0;                 // what to restore when none is
+  int state = -1;                     // of the environment's thread (answering.h), with the first program
+  bool aside = false;                 // a compute thread stands aside for JavaScript
 };
 
 void release(Environment* environment, Block* block);

@@ -25,8 +25,8 @@ struct Program : Work {
   Environment* environment;
   Settings settings;
   std::vector<Record> records;
-  std::vector<std::shared_ptr<const Outcome>> needs;
-  std::shared_ptr<Outcome> outcome;  // of those that others may need
+  std::vector<HeldOutcome> needs;
+  HeldOutcome outcome;  // of those that others may need
   napi_deferred deferred = nullptr;
   int64_t status = kOk, failed = -1;
 };
@@ -68,14 +68,14 @@ bool read_needs(napi_env env, napi_value value, Program* program) {
     return false;
   }
   const double* const tickets = static_cast<const double*>(data);
-  for (const std::shared_ptr<Outcome>& each : program->environment->outcomes)
+  for (const HeldOutcome& each : program->environment->outcomes)
     if (std::find(tickets, tickets + length, each->ticket) != tickets + length) program->needs.push_back(each);
   return true;
 }
 
 // Programs run one after the other, so those that this one needs have ended, or been taken back, or were stopped.
 void run_records(Program* program, const std::atomic<bool>& stop) {
-  for (const std::shared_ptr<const Outcome>& each : program->needs)
+  for (const HeldOutcome& each : program->needs)
     if (!each->good) {
       program->status = kMissing;
       return;
@@ -125,7 +125,7 @@ void let_go(const Program& program) {
 // What came to nothing stays known, as programs that need it may be on their way; of many the latest.
 void forget(const Program& program) {
   constexpr size_t kMostFailed = 4096;
-  std::vector<std::shared_ptr<Outcome>>& outcomes = program.environment->outcomes;
+  std::vector<HeldOutcome>& outcomes = program.environment->outcomes;
   program.outcome->ended = true;
   if (program.outcome->good)
     outcomes.erase(std::find(outcomes.rbegin(), outcomes.rend(), program.outcome).base() - 1);
@@ -209,7 +209,7 @@ napi_value run_program(napi_env env, napi_callback_info info) {
   for (const Record& record : program->records)
     for (int i = 0; i < record.named; i++)
       if (record.blocks[i]) record.blocks[i]->holders++;
-  program->outcome = std::make_shared<Outcome>(program->ticket);
+  program->outcome = HeldOutcome(new Outcome(program->ticket));
   environment->outcomes.push_back(program->outcome);
   if (start_runner(env, environment)) {
     count_programs(environment, 1);  // after the thread was made, which would inherit slices
