@@ -1,7 +1,7 @@
 /** Data sets, loaders and transforms. Import it as `data`. */
 export * from "./arrays.js";
 export * from "./cifar.js";
-export * from "./dataset.js";
+export { type AsyncDataset, type Batch, type Dataset, stack, Subset, takeRows, TensorDataset } from "./dataset.js";
 export * from "./idx.js";
 export * from "./image_folder.js";
 export * from "./loader.js";
