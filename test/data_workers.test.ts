@@ -1,8 +1,9 @@
+import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 // Worker threads run JavaScript: these loaders are those of the build.
-import { data, type Tensor } from "xcorr";
+import { data, MemoryLimitError, memoryStats, setMemoryLimit, type Tensor } from "xcorr";
 
 describe("loaders with worker threads", () => {
   const module = pathToFileURL(join(import.meta.dirname, "jobs/digits.js"));
@@ -50,10 +51,92 @@ describe("loaders with worker threads", () => {
     expect(count).toBe(3);
   });
 
+  it("give batches that nothing changes later, of every size and type", async () => {
+    for (const [name, ...args] of [
+      ["digits", 60],
+      ["uneven", 41, 7],
+      ["uneven", 9, 260_001], // 8 MB a batch: copied in several turns
+    ] as const) {
+      const set = await data.fromModule(module, { export: name, arguments: args });
+      const options = { batchSize: 4, shuffle: true };
+      const expected = [...new data.DataLoader(set as data.Dataset, options)];
+      const kept: (readonly Tensor[])[] = [];
+      const loader = new data.DataLoader(set, { ...options, workers: 2, prefetch: 1 });
+      for await (const batch of loader) kept.push(batch);
+      expect(kept.length).toBe(expected.length);
+      for (const [b, batch] of expected.entries()) {
+        expect(kept[b]!.length).toBe(batch.length);
+        for (const [p, t] of batch.entries()) {
+          const got = kept[b]![p]!;
+          expect([got.dtype, ...got.shape]).toEqual([t.dtype, ...t.shape]);
+          expect(
+            Buffer.compare(Buffer.from(got.data().buffer), Buffer.from(t.data().buffer)),
+            `${name} ${b} ${p}`,
+          ).toBe(0);
+        }
+      }
+    }
+  });
+
+  it("send no more memory than there are batches ahead, epoch after epoch", async () => {
+    const set = await data.fromModule(module, { export: "reused", arguments: [50] });
+    const loader = new data.DataLoader(set, { batchSize: 1, workers: 2, prefetch: 3, persistentWorkers: true });
+    const brought: number[] = [];
+    for (let epoch = 0; epoch < 3; epoch++) for await (const [t] of loader) brought.push(t!.item());
+    await loader.close();
+    expect(brought.slice(0, 6)).toEqual([0, 0, 0, 0, 0, 0]);
+    expect(brought.length).toBe(150);
+    expect(brought.slice(6).every((bytes) => bytes >= 4)).toBe(true);
+  });
+
+  it("go on after a thread ended, a loop was left, or there was no memory", async () => {
+    const set = await data.fromModule(module, { export: "ending", arguments: [40, 13] });
+    const loader = new data.DataLoader(set, { batchSize: 4, workers: 2, persistentWorkers: true });
+    await expect(collect(loader)).rejects.toThrow(/worker 1 of 2 ended with code 3 before its batch was made/);
+    expect(loader.state).toEqual({ epoch: 0, batch: 3 });
+    loader.state = { epoch: 0, batch: 4 };
+    expect((await collect(loader)).length).toBe(6);
+    for await (const _ of loader) break;
+    loader.state = { epoch: 1, batch: 4 };
+    setMemoryLimit(memoryStats().live + 64);
+    try {
+      await expect(collect(loader)).rejects.toThrow(MemoryLimitError);
+    } finally {
+      setMemoryLimit(Number.POSITIVE_INFINITY);
+    }
+    expect((await collect(loader)).length).toBe(6);
+    await loader.close();
+  });
+
+  it("keep the memory of a long loop level", () => {
+    // 4 GB go through two workers, in batches of 1 MB.
+    const script = `
+      import { data } from "xcorr";
+      const set = await data.fromModule(${JSON.stringify(module.href)}, { export: "digits", arguments: [16384] });
+      const loader = new data.DataLoader(set, { batchSize: 16384, workers: 2, persistentWorkers: true });
+      const peak = () => process.resourceUsage().maxRSS;
+      let [sum, early] = [0, 0];
+      for (let epoch = 0; epoch < 4000; epoch++) {
+        if (epoch === 400) early = peak();
+        for await (const [x] of loader) sum += x.shape[0];
+      }
+      await loader.close();
+      console.log(JSON.stringify({ sum, early, late: peak() }));`;
+    const { stdout, stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+      cwd: join(import.meta.dirname, ".."),
+      encoding: "utf8",
+    });
+    expect(stderr).toBe("");
+    expect(status).toBe(0);
+    const { sum, early, late } = JSON.parse(stdout) as { sum: number; early: number; late: number };
+    expect(sum).toBe(4000 * 16384);
+    expect(late / early).toBeLessThan(1.05);
+  });
+
   it("refuse what cannot go to a thread", async () => {
     expect(() => new data.DataLoader(data.arrays([1, 2]), { workers: 1 })).toThrow(/data.fromModule/);
     await expect(data.fromModule(module, { export: "letters" })).rejects.toThrow(
-      /no export "letters"; it has digits, failing, augment/,
+      /no export "letters"; it has augment, digits, ending, failing, reused, uneven/,
     );
     await expect(data.fromModule(module, { export: "augment" })).rejects.toThrow();
     await expect(data.fromModule("digits.js")).rejects.toThrow(/url must be a URL/);

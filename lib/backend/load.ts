@@ -65,8 +65,11 @@ export function collector(): MemoryHooks["collect"] | undefined {
     // On Node 20 only the call without options is a full collection ({ type: "major" } is a scavenge there too).
     // A young collection is small: alone it takes half a millisecond, while with V8's helpers the event loop waits until
     // the compute threads let them onto a core.
-    return (all) => {
-      if (all) return gc();
+    return (all, compact = false) => {
+      if (compact) v8.setFlagsFromString("--compact-on-every-full-gc"); // Node 20 to 26 have it
+      if (all) gc();
+      if (compact) v8.setFlagsFromString("--no-compact-on-every-full-gc");
+      if (all) return;
       v8.setFlagsFromString("--no-parallel-scavenge");
       gc({ type: "minor" });
       v8.setFlagsFromString("--parallel-scavenge");

@@ -1,3 +1,4 @@
+import { getHeapStatistics } from "node:v8";
 import { type DType, bytesPerElement, typeCode } from "../core/dtype.js";
 import { BackendError, MemoryLimitError } from "../core/errors.js";
 import type { Block } from "../core/block.js";
@@ -170,6 +171,7 @@ export class NativeBackend implements Backend {
       sweep: (out) => addon.sweep(out),
       trim: () => addon.trim(),
       roomFor: (bytes) => addon.roomFor(bytes),
+      heapBytes: () => getHeapStatistics().used_heap_size,
       ...(collect === undefined ? {} : { collect }),
     };
   }

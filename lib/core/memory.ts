@@ -38,8 +38,13 @@ export interface MemoryHooks {
   trim(): void;
   /** Whether the system would give so many bytes more, and have some left for V8: where V8 finds none it ends the process. */
   roomFor(bytes: number): boolean;
-  /** Asks V8 for a collection: of the young generation, or of everything. Absent if V8 does not offer it. */
-  collect?(all: boolean): void;
+  /** Bytes of V8's heap that are in use. */
+  heapBytes(): number;
+  /**
+   * Asks V8 for a collection: of the young generation, or of everything, if wished into as few pages as can be. Absent if V8
+   * does not offer it.
+   */
+  collect?(all: boolean, compact?: boolean): void;
 }
 
 /** Blocks up to this size are cut from slabs, so that a scalar does not own an ArrayBuffer. */
@@ -63,6 +68,12 @@ const restBudget = 16 * 1024 * 1024;
  * waits for it would be higher now and then, and the pool would grow by the difference. Takes about a millisecond.
  */
 const restSteps = 64;
+/**
+ * In a heap of at most so many bytes the 1st, 2nd, 4th, 8th, ... collection at rest is a full one, which compacts: what
+ * loading, the first steps and V8's compilers have left in the old generation makes room for what comes later, which
+ * would add to it. Takes about ten milliseconds each; where the heap is larger V8 collects for itself.
+ */
+const settledHeapBytes = 64 * 1024 * 1024;
 /** After so many a training step asks for a full collection at its end, so that what has grown old is not left to pile up. */
 const oldBudget = 4 * 1024 * 1024 * 1024;
 /**
@@ -70,7 +81,7 @@ const oldBudget = 4 * 1024 * 1024 * 1024;
  * collectors take some megabytes in turn on each of their threads, and nobody else would give them back. Takes 0.2 ms in
  * a small process; where it takes longer it is done more rarely, for a thousandth of the time at most.
  */
-const trimInterval = 1000;
+const trimInterval = 200;
 /**
  * Before the pool grows it looks harder: it asks for a young collection if so many bytes were handed out since the last, and for a
  * full one after so many, since what two young collections have met is old and only a full one finds it lost. In the
@@ -133,6 +144,7 @@ let handedSinceCollection = 0;
 let slabbedSinceCollection = 0;
 let handedSinceFullCollection = 0;
 let stepsSinceCollection = 0;
+let collectionsAtRest = 0;
 let collections = 0;
 let limit = Number.POSITIVE_INFINITY;
 let liveAfterCollection = 0;
@@ -391,14 +403,17 @@ function find(capacity: number): Block {
 }
 
 /**
- * Called where a step or an inference has ended and most of what it made is lost: collecting here is cheapest, and nothing is
- * taken for old that is only in use.
+ * Called where a step of a loop (a training step, a loader's batch in its worker) or an inference has ended and most of what
+ * it made is lost: collecting here is cheapest, and nothing is taken for old that is only in use.
  */
-export function collectAtRest(trained: boolean): void {
+export function collectAtRest(step: boolean): void {
   if (hooks?.collect === undefined) return;
-  if (trained) stepsSinceCollection++;
-  if (handedSinceCollection > restBudget || stepsSinceCollection >= restSteps)
-    collect(trained && handedSinceFullCollection > oldBudget + 8 * live);
+  if (step) stepsSinceCollection++;
+  if (handedSinceCollection > restBudget || stepsSinceCollection >= restSteps) {
+    const n = ++collectionsAtRest;
+    const settles = (n & (n - 1)) === 0 && hooks.heapBytes() < settledHeapBytes;
+    collect(settles || (step && handedSinceFullCollection > oldBudget + 8 * live), settles);
+  }
   const start = performance.now();
   if (start < nextTrim) return;
   hooks.trim();
@@ -417,11 +432,11 @@ function makeRoom(capacity: number): void {
   if (live + capacity > limit) throw overLimit(capacity);
 }
 
-function collect(all: boolean): void {
+function collect(all: boolean, compact = false): void {
   const before = live - parked;
   const handed = handedSinceCollection;
   if (hooks !== undefined) introduce(hooks.watch);
-  hooks?.collect?.(all);
+  hooks?.collect?.(all, compact);
   collections++;
   sweep();
   // Tensors that survived two young collections are old: when a young one finds little although much was handed out,

@@ -4,6 +4,7 @@ import { describe } from "../core/shape.js";
 import { Generator as RandomGenerator } from "../ops/random.js";
 import { type AsyncDataset, type Batch, type Dataset, makeBatch } from "./dataset.js";
 import { sourceOf } from "./module.js";
+import type { PackedBatch } from "./packed.js";
 import { batchGenerator } from "./random.js";
 import type { BatchContext } from "./transforms.js";
 import { LoaderWorkers } from "./workers.js";
@@ -26,7 +27,7 @@ export interface DataLoaderOptions<Sample extends Batch = Batch, B extends Batch
   transform?(batch: Sample, context: BatchContext): B;
   /**
    * Worker threads that make batches ahead, default 0. The data set must come from `fromModule`, and the loop be
-   * `for await`. Batches come in order, in shared memory, the same as without workers.
+   * `for await`. Batches come in order, the same as without workers.
    */
   readonly workers?: number;
   /** Batches that each worker makes ahead, default 2. */
@@ -177,7 +178,7 @@ export class DataLoader<Sample extends Batch = Batch, B extends Batch = Sample> 
     const workers = this.#workers ?? new LoaderWorkers(sourceOf(this.dataset)!, count);
     this.#workers = null; // while an epoch has them; another iteration makes its own
     workers.hold(true);
-    const ahead: { readonly b: number; readonly made: Promise<Batch> }[] = [];
+    const ahead: { readonly b: number; readonly made: Promise<PackedBatch> }[] = [];
     const batches = this.#batches();
     const ask = (): void => {
       const next = batches.next();
@@ -189,7 +190,7 @@ export class DataLoader<Sample extends Batch = Batch, B extends Batch = Sample> 
     try {
       for (let i = 0; i < count * (options.prefetch ?? 2); i++) ask();
       for (let first = ahead.shift(); first !== undefined; first = ahead.shift()) {
-        const made = (await first.made) as Sample;
+        const made = (await workers.take(await first.made)) as Sample;
         ask();
         this.#batch = first.b + 1;
         yield this.#transformed(made, first.b);

@@ -1,21 +1,26 @@
 import { Worker } from "node:worker_threads";
 import * as errors from "../core/errors.js";
-import { fromShared } from "../ops/create.js";
 import type { Batch } from "./dataset.js";
 import type { ModuleSource } from "./module.js";
+import { type PackedBatch, unpack } from "./packed.js";
 import type { BatchAnswer, BatchRequest } from "./worker.js";
 
 /** The worker threads of a loader, and what they are working on. */
 export class LoaderWorkers {
   readonly #workers: Worker[];
-  readonly #waiting = new Map<number, { resolve(batch: Batch): void; reject(error: unknown): void; worker: number }>();
+  readonly #waiting = new Map<
+    number,
+    { resolve(packed: PackedBatch): void; reject(error: unknown): void; worker: number }
+  >();
+  /** Memory of batches that were taken, for those to come. */
+  readonly #empty: ArrayBuffer[] = [];
   #next = 0;
   #closed = false;
 
   constructor(source: ModuleSource, count: number) {
     this.#workers = Array.from({ length: count }, (_, i) => {
       const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: source });
-      worker.on("message", (answer: BatchAnswer) => this.#take(answer));
+      worker.on("message", (answer: BatchAnswer) => this.#settle(answer));
       worker.on("error", (error) => this.#fail(i, error));
       worker.on("exit", (code) =>
         this.#fail(
@@ -34,25 +39,36 @@ export class LoaderWorkers {
   }
 
   /** Asks the next worker in turn. */
-  request(request: Omit<BatchRequest, "id">): Promise<Batch> {
+  request(request: Omit<BatchRequest, "id" | "memory">): Promise<PackedBatch> {
     const id = this.#next++;
     const worker = id % this.#workers.length;
-    const made = new Promise<Batch>((resolve, reject) => {
+    const made = new Promise<PackedBatch>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject, worker });
     });
     made.catch(() => {}); // thrown when the loop comes to it
-    this.#workers[worker]!.postMessage({ id, ...request } satisfies BatchRequest);
+    const memory = this.#empty.pop() ?? null;
+    this.#workers[worker]!.postMessage(
+      { id, memory, ...request } satisfies BatchRequest,
+      memory === null ? [] : [memory],
+    );
     return made;
   }
 
-  #take(answer: BatchAnswer): void {
+  /** The batch as tensors of this thread; its memory waits for the next request. */
+  async take(packed: PackedBatch): Promise<Batch> {
+    const batch = await unpack(packed);
+    this.#empty.push(packed.memory);
+    return batch;
+  }
+
+  #settle(answer: BatchAnswer): void {
     const waiting = this.#waiting.get(answer.id);
     if (waiting === undefined) return;
     this.#waiting.delete(answer.id);
     if ("error" in answer) {
       waiting.reject(typed(answer.error, answer.name));
     } else {
-      waiting.resolve(answer.parts.map(({ buffer, dtype, shape }) => fromShared(buffer, shape, { dtype })));
+      waiting.resolve(answer.packed);
     }
   }
 

@@ -1,6 +1,9 @@
 // @ts-check
 // Loops whose memory is measured (memory.mjs), written as in PyTorch: nobody gives anything back.
-import { crossEntropy, data, mseLoss, nn, noGrad, optim, randint, randn, train } from "../../dist/index.js";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { bmm, cat, crossEntropy, data, mseLoss, nn, noGrad, optim, randint, randn, train } from "../../dist/index.js";
 
 /**
  * @typedef {object} Training
@@ -186,6 +189,95 @@ export const trainings = [
       asynchronous: true,
       step: async () => step(await next()),
       close: () => loader?.close(),
+    };
+  },
+  () => {
+    // One block of attention and one fully connected, before each a norm, over 16 positions of 32 features.
+    class Block extends nn.Module {
+      project = new nn.Linear(32, 96);
+      out = new nn.Linear(32, 32);
+      first = new nn.LayerNorm(32);
+      second = new nn.LayerNorm(32);
+      wide = new nn.Sequential(new nn.Linear(32, 128), new nn.GELU(), new nn.Linear(128, 32));
+      head = new nn.Linear(32, 10);
+      /** @override @param {any} x */
+      forward(x) {
+        const [q, k, v] = this.project.forward(this.first.forward(x)).chunk(3, -1);
+        const weights = bmm(q, k.transpose(1, 2)).div(Math.sqrt(32)).softmax(-1);
+        const attended = x.add(this.out.forward(bmm(weights, v)));
+        const y = attended.add(this.wide.forward(this.second.forward(attended)));
+        return this.head.forward(y.mean({ dim: 1 }));
+      }
+    }
+    const model = new Block();
+    const optimizer = new optim.AdamW(model.parameters(), { lr: 1e-3 });
+    const batches = batchesOf([16, 32]);
+    return {
+      name: "a Transformer's block with AdamW and clipped gradients",
+      step: (i) => {
+        const [x, y] = /** @type {any[]} */ (batches[i % batches.length]);
+        optimizer.zeroGrad();
+        const loss = crossEntropy(model.forward(x), y);
+        loss.backward();
+        nn.utils.clipGradNorm_(model.parameters(), 1);
+        optimizer.step();
+        return loss;
+      },
+    };
+  },
+  () => {
+    // Gates of a recurrent network written out, over 8 points in time.
+    const gates = new nn.Linear(16 + 32, 4 * 32);
+    const head = new nn.Linear(32, 10);
+    const optimizer = new optim.RMSprop([...gates.parameters(), ...head.parameters()], { lr: 1e-3 });
+    const batches = batchesOf([8, 16]);
+    const state = randn([64, 32]).mul(0);
+    return {
+      name: "a recurrent network of 8 steps, by hand",
+      step: (i) => {
+        const [x, y] = /** @type {any[]} */ (batches[i % batches.length]);
+        let [h, c] = [state, state];
+        for (let t = 0; t < 8; t++) {
+          const all = gates.forward(cat([x.select(1, t), h], 1));
+          const [input, forget, cell, output] = all.chunk(4, 1);
+          c = forget.sigmoid().mul(c).add(input.sigmoid().mul(cell.tanh()));
+          h = output.sigmoid().mul(c.tanh());
+        }
+        optimizer.zeroGrad();
+        const loss = crossEntropy(head.forward(h), y);
+        loss.backward();
+        optimizer.step();
+        return loss;
+      },
+    };
+  },
+  () => {
+    const model = new nn.models.LeNet5();
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.01, momentum: 0.9 });
+    const schedule = new optim.CosineAnnealingLR(optimizer, 5000);
+    const batches = batchesOf([1, 28, 28], () => 16);
+    const unseen = randn([200, 1, 28, 28]);
+    const folder = mkdtempSync(join(tmpdir(), "xcorr-memory-"));
+    return {
+      name: "LeNet-5, gradients of 4 batches, a schedule, evaluation and checkpoints",
+      step: (i) => {
+        const [x, y] = /** @type {any[]} */ (batches[i % batches.length]);
+        const loss = crossEntropy(model.forward(x), y).div(4);
+        loss.backward();
+        if (i % 4 === 3) {
+          optimizer.step();
+          optimizer.zeroGrad();
+          schedule.step();
+        }
+        if (i % 100 === 99) {
+          model.eval();
+          noGrad(() => model.forward(unseen).argmax({ dim: 1 }).toArray());
+          model.train();
+        }
+        if (i % 1000 === 999) train.saveCheckpoint(join(folder, "run.safetensors"), { model, optimizer });
+        return loss;
+      },
+      close: () => rmSync(folder, { recursive: true }),
     };
   },
 ];
