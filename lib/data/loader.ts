@@ -1,4 +1,6 @@
+import { backend } from "../backend/run.js";
 import { ArgumentError, StateError } from "../core/errors.js";
+import { collectAtRest } from "../core/memory.js";
 import { checkInteger, checkOptions } from "../core/options.js";
 import { describe } from "../core/shape.js";
 import { Generator as RandomGenerator } from "../ops/random.js";
@@ -68,7 +70,10 @@ export class DataLoader<Sample extends Batch = Batch, B extends Batch = Sample> 
   #epoch = 0;
   #start = 0;
   #batch = 0;
+  /** Persistent workers between two epochs. */
   #workers: LoaderWorkers | null = null;
+  /** Those of iterations that are under way. */
+  readonly #iterating = new Set<LoaderWorkers>();
 
   constructor(dataset: Dataset<Sample> | AsyncDataset<Sample>, options: DataLoaderOptions<Sample, B> = {}) {
     checkOptions("DataLoader", options, optionNames);
@@ -159,11 +164,12 @@ export class DataLoader<Sample extends Batch = Batch, B extends Batch = Sample> 
     this.#next();
   }
 
-  /** Ends persistent workers now. */
+  /** Ends all workers now; iterations that are under way end with StateError. */
   async close(): Promise<void> {
-    const workers = this.#workers;
+    const all = [...this.#iterating];
+    if (this.#workers !== null) all.push(this.#workers);
     this.#workers = null;
-    await workers?.close();
+    await Promise.all(all.map((workers) => workers.close()));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -174,9 +180,12 @@ export class DataLoader<Sample extends Batch = Batch, B extends Batch = Sample> 
     const options = this.#options;
     const epoch = this.#epoch;
     const count = options.workers!;
-    if (this.#workers?.broken) await this.close();
-    const workers = this.#workers ?? new LoaderWorkers(sourceOf(this.dataset)!, count);
+    backend(); // through it the pool knows of batches that are lost, though nothing has computed yet
+    const waiting = this.#workers;
     this.#workers = null; // while an epoch has them; another iteration makes its own
+    if (waiting?.broken) await waiting.close();
+    const workers = waiting === null || waiting.broken ? new LoaderWorkers(sourceOf(this.dataset)!, count) : waiting;
+    this.#iterating.add(workers);
     workers.hold(true);
     const ahead: { readonly b: number; readonly made: Promise<PackedBatch> }[] = [];
     const batches = this.#batches();
@@ -192,12 +201,14 @@ export class DataLoader<Sample extends Batch = Batch, B extends Batch = Sample> 
       for (let first = ahead.shift(); first !== undefined; first = ahead.shift()) {
         const made = (await workers.take(await first.made)) as Sample;
         ask();
+        collectAtRest(false); // a loop that only looks at its batches has no other moment of rest
         this.#batch = first.b + 1;
         yield this.#transformed(made, first.b);
       }
       whole = true;
     } finally {
-      if (whole && options.persistentWorkers && this.#workers === null) {
+      this.#iterating.delete(workers);
+      if (whole && options.persistentWorkers && this.#workers === null && !workers.closed) {
         workers.hold(false);
         this.#workers = workers;
       } else {

@@ -18,15 +18,19 @@ export class LoaderWorkers {
   #closed = false;
 
   constructor(source: ModuleSource, count: number) {
+    // Of a program given by --eval; a worker is a file, and would refuse it.
+    const execArgv = process.execArgv.filter((argument) => !argument.startsWith("--input-type"));
     this.#workers = Array.from({ length: count }, (_, i) => {
-      const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: source });
+      const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: source, execArgv });
       worker.on("message", (answer: BatchAnswer) => this.#settle(answer));
       worker.on("error", (error) => this.#fail(i, error));
       worker.on("exit", (code) =>
         this.#fail(
           i,
           new errors.StateError(
-            `DataLoader: worker ${i} of ${count} ended with code ${code} before its batch was made`,
+            this.#closed
+              ? "DataLoader: was closed while it was iterated"
+              : `DataLoader: worker ${i} of ${count} ended with code ${code} before its batch was made`,
           ),
         ),
       );
@@ -40,6 +44,11 @@ export class LoaderWorkers {
 
   /** Asks the next worker in turn. */
   request(request: Omit<BatchRequest, "id" | "memory">): Promise<PackedBatch> {
+    if (this.#closed) {
+      const refused = Promise.reject(new errors.StateError("DataLoader: was closed while it was iterated"));
+      refused.catch(() => {});
+      return refused;
+    }
     const id = this.#next++;
     const worker = id % this.#workers.length;
     const made = new Promise<PackedBatch>((resolve, reject) => {

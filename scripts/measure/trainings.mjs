@@ -188,7 +188,10 @@ export const trainings = [
       name: "LeNet-5 from a DataLoader with two workers",
       asynchronous: true,
       step: async () => step(await next()),
-      close: () => loader?.close(),
+      close: async () => {
+        await batches?.return();
+        await loader?.close();
+      },
     };
   },
   () => {
