@@ -205,7 +205,9 @@ export const trainings = [
       head = new nn.Linear(32, 10);
       /** @override @param {any} x */
       forward(x) {
-        const [q, k, v] = this.project.forward(this.first.forward(x)).chunk(3, -1);
+        const [q, k, v] = /** @type {[any, any, any]} */ (
+          /** @type {unknown} */ (this.project.forward(this.first.forward(x)).chunk(3, -1))
+        );
         const weights = bmm(q, k.transpose(1, 2)).div(Math.sqrt(32)).softmax(-1);
         const attended = x.add(this.out.forward(bmm(weights, v)));
         const y = attended.add(this.wide.forward(this.second.forward(attended)));
@@ -239,10 +241,11 @@ export const trainings = [
       name: "a recurrent network of 8 steps, by hand",
       step: (i) => {
         const [x, y] = /** @type {any[]} */ (batches[i % batches.length]);
+        /** @type {any[]} */
         let [h, c] = [state, state];
         for (let t = 0; t < 8; t++) {
           const all = gates.forward(cat([x.select(1, t), h], 1));
-          const [input, forget, cell, output] = all.chunk(4, 1);
+          const [input, forget, cell, output] = /** @type {any[]} */ (/** @type {unknown} */ (all.chunk(4, 1)));
           c = forget.sigmoid().mul(c).add(input.sigmoid().mul(cell.tanh()));
           h = output.sigmoid().mul(c.tanh());
         }
