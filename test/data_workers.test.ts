@@ -100,7 +100,7 @@ describe("loaders with worker threads", () => {
     expect((await collect(loader)).length).toBe(6);
     for await (const _ of loader) break;
     loader.state = { epoch: 1, batch: 4 };
-    setMemoryLimit(memoryStats().live + 64);
+    setMemoryLimit(16);
     try {
       await expect(collect(loader)).rejects.toThrow(MemoryLimitError);
     } finally {

@@ -79,6 +79,13 @@ const settlingRest = 16;
  * budgets decide. Both only in a heap of at most so many bytes: in a larger one V8 collects often enough, and it takes long.
  */
 const settledHeapBytes = 64 * 1024 * 1024;
+/**
+ * JavaScript's own objects since the last collection that ask for one at rest, in bytes; looked at every few moments. V8
+ * grows its room for young objects to 8 MB or more, twice, while programs load; as much of it as is used between two
+ * collections stays resident, and would creep up for thousands of steps.
+ */
+const youngBudget = 3 * 1024 * 1024;
+const youngChecks = 8;
 /** After so many a training step asks for a full collection at its end, so that what has grown old is not left to pile up. */
 const oldBudget = 4 * 1024 * 1024 * 1024;
 /**
@@ -151,6 +158,7 @@ let handedSinceFullCollection = 0;
 let stepsSinceCollection = 0;
 let rests = 0;
 let collectionsAtRest = 0;
+let heapAfterCollection = 0;
 let collections = 0;
 let limit = Number.POSITIVE_INFINITY;
 let liveAfterCollection = 0;
@@ -417,7 +425,11 @@ export function collectAtRest(step: boolean): void {
   if (step) stepsSinceCollection++;
   if (++rests === settlingRest && hooks.heapBytes() < settledHeapBytes) {
     collect(true, true);
-  } else if (handedSinceCollection > restBudget || stepsSinceCollection >= restSteps) {
+  } else if (
+    handedSinceCollection > restBudget ||
+    stepsSinceCollection >= restSteps ||
+    (rests % youngChecks === 0 && hooks.heapBytes() - heapAfterCollection > youngBudget)
+  ) {
     const n = ++collectionsAtRest;
     const settles = (n & (n - 1)) === 0 && hooks.heapBytes() < settledHeapBytes;
     collect(settles || (step && handedSinceFullCollection > oldBudget + 8 * live));
@@ -464,6 +476,7 @@ function collect(all: boolean, compact = false): void {
   handedSinceCollection = 0;
   slabbedSinceCollection = 0;
   stepsSinceCollection = 0;
+  heapAfterCollection = hooks?.heapBytes() ?? 0;
 }
 
 function make(capacity: number): Block {
