@@ -1,4 +1,5 @@
 import "./primitives.js";
+import "./methods.js"; // for their types, which only it declares
 
 export * as filters from "./filters.js";
 export {
