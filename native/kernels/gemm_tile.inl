@@ -21,6 +21,12 @@ struct Split {
   }
   int64_t size(int64_t i) const { return count / parts + (i < count % parts); }
 };
+// The same with the larger parts among the others, so that as many neighbours hold as many things: what a thread owns.
+struct Spread {
+  int64_t count, parts;
+  int64_t start(int64_t i) const { return i * count / parts; }
+  int64_t size(int64_t i) const { return start(i + 1) - start(i); }
+};
 XCORR_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 XCORR_INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 XCORR_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -80,6 +86,7 @@ class RowsAhead {
         lines_(ahead.lines),
         jump_(ahead.row ? ahead.jump - ahead.lines * kLine : 0),
         burst_(ahead.burst) {}
+  // Now and then, when nobody foresees where a row ends.
   XCORR_MEMBER void fetch() {
     fetched_ += burst_;
     for (int64_t i = 0; i < burst_; i++) {
@@ -87,6 +94,17 @@ class RowsAhead {
       const int64_t row_ends = -int64_t(--left_ == 0);
       row_ += line_ + (jump_ & row_ends);
       left_ += lines_ & row_ends;
+    }
+  }
+  // In every step.
+  XCORR_MEMBER void fetch_often() {
+    fetched_ += burst_;
+    for (int64_t i = 0; i < burst_; i++) {
+      __builtin_prefetch(row_, 0, 2);
+      row_ += line_;
+      if (--left_ > 0) continue;
+      left_ = lines_;
+      row_ += jump_;
     }
   }
   XCORR_MEMBER void leave(Ahead<T>& ahead) const {
@@ -174,6 +192,11 @@ XCORR_INLINE void end_tile(const typename Simd<T>::V (&sums)[kRows][kVectors], c
   finish_tile<T>(spilled, kVectors * Simd<T>::lanes, kRows, end);
 }
 
+template <class V>
+XCORR_INLINE V add_product(V sum, V a, V b) {
+  return fma(a, b, sum);
+}
+
 // One term; kCopy: b's row goes to `copy` as well, and a row to come is fetched: rows that are far apart arrive one by
 // one, as late as the second-level cache or memory has them.
 constexpr int64_t kRowsToCome = 24;
@@ -194,7 +217,7 @@ XCORR_INLINE void packed_term(typename Simd<T>::V (&sums)[kRows][kVectors], cons
   for (int m = 0; m < kRows; m++) {
     const auto factor = set1(a[m]);
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; v++) sums[m][v] = fma(factor, row[v], sums[m][v]);
+    for (int v = 0; v < kVectors; v++) sums[m][v] = add_product(sums[m][v], factor, row[v]);
   }
 }
 
@@ -240,24 +263,36 @@ XCORR_INLINE void packed_terms(int64_t depth, const T* a, const T* b, int64_t b_
       for (; out_rows > 0; out_rows--) fetch_out();
     }
     for (; out_rows > steps; out_rows--) fetch_out();
-    // If there is time enough for other rows afterwards, they wait for the results.
-    const int64_t apart = ahead.apart;
-    int64_t wait = apart == 1 ? 1 : larger(apart, out_rows + 1);
     const auto fetching_terms = [&]() __attribute__((always_inline)) {
       __builtin_prefetch(line, 0, 2);
       line += line_step;
-      if (--wait == 0) {
-        wait = apart;
-        rows.fetch();
-      }
       terms();
     };
     steps -= out_rows;
-    for (; out_rows > 0; out_rows--) {
-      fetch_out();
-      fetching_terms();
+    const int64_t apart = ahead.apart;
+    if (apart == 1) {
+      for (; out_rows > 0; out_rows--) {
+        fetch_out();
+        rows.fetch_often();
+        fetching_terms();
+      }
+      for (; steps > 0; steps--) {
+        rows.fetch_often();
+        fetching_terms();
+      }
+    } else {  // there is time enough for other rows after the results
+      for (; out_rows > 0; out_rows--) {
+        fetch_out();
+        fetching_terms();
+      }
+      for (int64_t wait = apart; steps > 0; steps--) {
+        if (--wait == 0) {
+          wait = apart;
+          rows.fetch();
+        }
+        fetching_terms();
+      }
     }
-    for (; steps > 0; steps--) fetching_terms();
     rows.leave(ahead);
   } else {
     for (; steps > 0; steps--) terms();

@@ -82,7 +82,11 @@ int64_t run_product(const Product<T>& p, const Runtime& runtime) {
   const int64_t least = near || whole_rows ? 96 : 192;
   const int64_t columns =
       near ? smaller(256, larger(least, kProductBlock / 4 / deep)) : smaller(512, larger(least, kProductBlock / deep));
-  const int64_t parts = larger(ceil_div(p.n, near ? 8 * columns : columns), smaller(wanted, p.n / least));
+  int64_t parts = larger(ceil_div(p.n, near ? 8 * columns : columns), smaller(wanted, p.n / least));
+  // Threads get as many each: 25 tasks take two of them as long as 26.
+  if (parts > 16) parts = round_up(parts, p.n / round_up(parts, 16) >= least ? 16 : 4);
+  // Few columns that one task holds are not worth reading many rows twice.
+  if (!near && p.n <= columns && panels.parts / 2 >= wanted) parts = 1;
   tasks.column_parts = {tiles, larger(1, smaller(tiles, parts))};
   // A task has two panels of rows at least, so that it packs the ends of b's rows for more than one; unless there are
   // few.
@@ -95,9 +99,9 @@ int64_t run_product(const Product<T>& p, const Runtime& runtime) {
   tasks.a_as_it_lies =
       !pack_a && p.a_term == 1 && !p.c_pixels && (p.turned || p.m * p.k > kNear || (p.trans_b && tiles <= 4));
   tasks.chunk_tiles = larger(1, (pack_a ? columns : larger(columns, 512)) / kTileColumns<T>);
-  const bool pack_b = (p.batch == 1 || p.b_batch == 0) && p.batch * tasks.row_parts.parts > 1 &&
-                      b_bytes <= kMostPacked &&
-                      (tasks.a_as_it_lies || p.trans_b || p.image != p.n || tasks.row_parts.size(0) > 2);
+  const bool pack_b =
+      (p.batch == 1 || p.b_batch == 0) && p.batch * tasks.row_parts.parts > 1 && b_bytes <= kMostPacked &&
+      (tasks.a_as_it_lies || p.trans_b || p.image != p.n || ceil_div(panels.parts, tasks.row_parts.parts) > 2);
   if (pack_a) {
     tasks.packed_a = static_cast<T*>(runtime.scratch(0, a_bytes));
     if (!tasks.packed_a) return kOutOfMemory;

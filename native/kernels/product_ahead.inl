@@ -44,8 +44,9 @@ template <class T>
 class ColumnsToCome {
  public:
   ColumnsToCome() = default;
-  // Terms [k0, k0 + depth) of columns [first, end).
-  ColumnsToCome(const Product<T>& product, int64_t k0, int64_t depth_, int64_t first, int64_t end, int64_t tiles)
+  // Terms [k0, k0 + depth) of columns [first, end), to tiles that have so many steps each.
+  ColumnsToCome(const Product<T>& product, int64_t k0, int64_t depth_, int64_t first, int64_t end, int64_t tiles,
+                int64_t steps)
       : p(&product), column(first), end_column(end), term(k0), depth(depth_) {
     int64_t lines = 0, parts = 0;
     if (p->b_pixels) {
@@ -57,7 +58,8 @@ class ColumnsToCome {
     column = first;
     left_in_part = 0;
     lines_a_tile = ceil_div(lines, larger(1, tiles));
-    lines_a_tile += ceil_div(parts * lines_a_tile, 2 * larger(1, tiles));  // a tile's share ends with a part
+    // A tile's share ends with a part; several lines a step are more than enough.
+    if (lines_a_tile < steps) lines_a_tile += ceil_div(parts * lines_a_tile, 2 * larger(1, tiles));
   }
 
   // The pace of tiles that have so many steps, and so many rows of results to fetch in the first of them: as even as

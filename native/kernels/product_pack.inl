@@ -24,12 +24,15 @@ struct Product {
 };
 
 // Panels [first, first + count) of a's rows and terms [k0, k0 + depth), a panel as [depth][rows] at to + its first row
-// * to_row + k0 * its rows.
+// * to_row + (k0 - first_term) * its rows.
+constexpr int64_t kPanelsTogether = 16;
 template <class T>
-void pack_a_panels(const Product<T>& p, int64_t first, int64_t count, int64_t k0, int64_t depth, T* to,
-                   int64_t to_row) {
+void pack_a_panels(const Product<T>& p, int64_t first, int64_t count, int64_t k0, int64_t depth, T* to, int64_t to_row,
+                   int64_t first_term = 0) {
   const Split panels = row_panels<T>(p.m);
-  const auto place = [&](int64_t panel) { return to + panels.start(panel) * to_row + k0 * panels.size(panel); };
+  const auto place = [&](int64_t panel) {
+    return to + panels.start(panel) * to_row + (k0 - first_term) * panels.size(panel);
+  };
   if (p.a_row != 1) {
     for (int64_t panel = first; panel < first + count; panel++)
       transpose_matrix<T>(p.a + panels.start(panel) * p.a_row + k0 * p.a_term, p.a_row, panels.size(panel), depth,
@@ -37,11 +40,10 @@ void pack_a_panels(const Product<T>& p, int64_t first, int64_t count, int64_t k0
     return;
   }
   // Term by term through several panels: the rows of one would be read at a fraction of the speed.
-  constexpr int64_t kTogether = 16;
-  for (int64_t panel = first; panel < first + count; panel += kTogether) {
-    const int64_t together = smaller(kTogether, first + count - panel);
-    T* out[kTogether];
-    int64_t rows[kTogether];
+  for (int64_t panel = first; panel < first + count; panel += kPanelsTogether) {
+    const int64_t together = smaller(kPanelsTogether, first + count - panel);
+    T* out[kPanelsTogether];
+    int64_t rows[kPanelsTogether];
     for (int64_t i = 0; i < together; i++) {
       out[i] = place(panel + i);
       rows[i] = panels.size(panel + i);

@@ -10,8 +10,8 @@ struct ProductTasks {
   Product<T> product;
   const Runtime* runtime;
   T *packed_a, *packed_b;  // shared by all tasks, or null: each packs what it needs
-  Split row_parts;         // of the row panels
-  Split column_parts;      // of the tiles
+  Spread row_parts;        // of the row panels
+  Spread column_parts;     // of the tiles
   Split a_parts, b_parts;  // of the row panels and of the tiles, while they are packed for all
   int64_t chunk_tiles;     // a task takes so many of its tiles at a time
   int64_t group_blocks;    // and so many blocks of the depth
@@ -23,6 +23,8 @@ struct ProductTasks {
 template <class T>
 struct ProductTask {
   static constexpr int64_t kColumns = kTileColumns<T>, kRows = Simd<T>::tile_rows;
+  // Elements of a plane that is worth fetching ahead: the hardware follows shorter ones, which lie close together.
+  static constexpr int64_t kLongPlane = 512, kFewTerms = 64;
   const ProductTasks<T>& tasks;
   Product<T> p;
   Split panels, blocks, chunks;
@@ -51,10 +53,15 @@ struct ProductTask {
     b_as_it_lies = !p.trans_b && !all.packed_b && panel_to - panel_from <= 2;
   }
 
+  // Panels of a that a task packs at a time: rows that lie side by side are read together.
+  int64_t panels_together() const { return p.a_row == 1 ? smaller(panel_to - panel_from, kPanelsTogether) : 1; }
+  // Few terms leave the tiles no time for planes as well as for b; then the results' prefetches begin the planes.
+  bool fetches_planes() const { return p.c_pixels && p.k > kFewTerms; }
   bool regroups() const { return tasks.group_blocks < blocks.parts; }
   bool allocate() {
     const int64_t chunk = chunks.size(0) * kColumns;
-    const int64_t a = tasks.packed_a || tasks.a_as_it_lies ? 0 : round_up(kRows * blocks.size(0), 64);
+    const int64_t own_terms = panels_together() * kRows * (p.a_row == 1 ? tasks.group_blocks : 1) * blocks.size(0);
+    const int64_t a = tasks.packed_a || tasks.a_as_it_lies ? 0 : round_up(own_terms, 64);
     const int64_t b = tasks.packed_b ? 0 : chunk * tasks.group_blocks * blocks.size(0);
     const int64_t sums = (regroups() ? row_count : kRows) * chunk;
     own_a = static_cast<T*>(
@@ -91,7 +98,13 @@ struct ProductTask {
                   depth = blocks.start(smaller(blocks.parts, group + tasks.group_blocks)) - k0,
                   tile = chunk < chunks.parts ? chunks.start(chunk) : tiles,
                   count = chunk < chunks.parts ? chunks.size(chunk) : chunks.size(0);
-    return {p, k0, depth, (first_tile + tile) * kColumns, (first_tile + tile + count) * kColumns, shares};
+    return {p,
+            k0,
+            depth,
+            (first_tile + tile) * kColumns,
+            (first_tile + tile + count) * kColumns,
+            shares,
+            blocks.size(0) / kAheadTerms<T>};
   }
 
   // A chunk of tiles [first, end) and some blocks [group, group_end) of the depth.
@@ -127,23 +140,50 @@ struct ProductTask {
     return piece;
   }
 
-  // The results of this tile, or of the one after it if this one is over sooner than they arrive.
+  // The panel's terms of a, packed by this task; where rows lie side by side, with its neighbours' and all terms of the
+  // pass, when the first of them comes.
+  const T* own_panel(const Pass& pass, const Piece& piece) const {
+    if (p.a_row != 1) {
+      pack_a_panels<T>(p, piece.panel, 1, piece.k0, piece.depth, own_a - piece.row * piece.depth, piece.depth,
+                       piece.k0);
+      return own_a;
+    }
+    const int64_t first = piece.panel - (piece.panel - panel_from) % panels_together(),
+                  depth = blocks.start(pass.group_end) - pass.group_k;
+    T* const to = own_a - panels.start(first) * depth;
+    if (piece.panel == first && piece.block == pass.group)
+      pack_a_panels<T>(p, first, smaller(panels_together(), panel_to - first), pass.group_k, depth, to, depth,
+                       pass.group_k);
+    return to + piece.row * depth + (piece.k0 - pass.group_k) * piece.rows;
+  }
+
+  // The results of this tile, or of the one after it if this one is over (at 14 cycles a term, or 6) sooner than they
+  // arrive.
   void fetch_results(Ahead<T>& ahead, const Pass& pass, const Piece& piece, int64_t tile) const {
-    constexpr int64_t kLongEnough = 48;
+    constexpr int64_t kLongEnough = 48 * 28 / (Simd<T>::tile_rows * Simd<T>::tile_vectors);
     int64_t row = piece.row;
     if (piece.depth < kLongEnough && ++tile == pass.end) {
       tile = pass.first;
       row += piece.rows;
     }
-    if (row == first_row + row_count || p.turned || p.c_pixels) return;
+    if (row == first_row + row_count || p.turned || fetches_planes()) return;
     const TileColumns& at = columns[tile];
-    ahead.out = p.c + row * p.c_row + at.image * p.c_jump + at.rest;
+    T* const image = p.c + row * p.c_row + at.image * p.c_jump;
     ahead.out_stride = p.c_row;
+    if (!p.c_pixels) {
+      ahead.out = image + at.rest;
+    } else if (p.c_row >= kLongPlane) {
+      // All tiles of the panel are spread together: each fetches a piece of what all write, from its beginning on.
+      const int64_t before = kColumns * smaller(tile - pass.first, at.rest / kColumns);
+      const int64_t first = p.c_pixels->place(p.c_pixels->row_of(at.rest - before));
+      ahead.out = image + smaller(first + before, p.c_row - 1);
+    }
   }
 
-  // The planes that this panel's results are spread over: every second tile fetches some of their lines.
+  // The planes that this panel's results are spread over: every second tile fetches some of their lines, if the product
+  // is deep.
   bool fetch_planes(Ahead<T>& ahead, Pass& pass, const Piece& piece, int64_t tile, int64_t steps) const {
-    if (!p.c_pixels || pass.group_end < blocks.parts || steps == 0 || (tile - pass.first) % 2) return false;
+    if (!fetches_planes() || pass.group_end < blocks.parts || steps == 0 || (tile - pass.first) % 2) return false;
     if (tile == pass.first && piece.block == pass.group) {
       pass.planes = {};
       pass.spread_column = (first_tile + pass.first) * kColumns;
@@ -166,7 +206,7 @@ struct ProductTask {
   void pass(int64_t part, int64_t group, int64_t group_end) {
     const int64_t first = chunks.start(part), count = chunks.size(part);
     const int64_t tiles_of_pass = (panel_to - panel_from) * (group_end - group) * count;
-    const ColumnsToCome<T> next = after(part, group, group_end, ceil_div(tiles_of_pass, p.c_pixels ? 2 : 1));
+    const ColumnsToCome<T> next = after(part, group, group_end, ceil_div(tiles_of_pass, fetches_planes() ? 2 : 1));
     Pass pass = {first, first + count, group, group_end, blocks.start(group), count * kColumns, next};
     if (!tasks.packed_b) pack_irregular(pass);
     for (int64_t panel = panel_from; panel < panel_to; panel++)
@@ -234,7 +274,7 @@ struct ProductTask {
         next_size = next_rows * blocks.size(next_block);
       }
     } else {
-      pack_a_panels<T>(p, piece.panel, 1, piece.k0, depth, own_a - piece.row * depth - piece.k0 * rows, depth);
+      a = own_panel(pass, piece);
     }
     const int64_t share = ceil_div(next_size, pass.end - pass.first), steps = depth / kAheadTerms<T>;
     const auto full_tile = Tiles<T>::template find_prefetching<kRows>(rows, false);

@@ -55,6 +55,16 @@ XCORR_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, 
 XCORR_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 XCORR_INLINE VectorF32 fma(VectorF32 a, VectorF32 b, VectorF32 c) { return _mm256_fmadd_ps(a, b, c); }
 XCORR_INLINE VectorF64 fma(VectorF64 a, VectorF64 b, VectorF64 c) { return _mm256_fmadd_pd(a, b, c); }
+// The same for sums that stay in their registers: g++ lets the 12 of a register tile change places with factors, and
+// spills one.
+XCORR_INLINE VectorF32 add_product(VectorF32 sum, VectorF32 a, VectorF32 b) {
+  __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
+  return sum;
+}
+XCORR_INLINE VectorF64 add_product(VectorF64 sum, VectorF64 a, VectorF64 b) {
+  __asm__("vfmadd231pd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
+  return sum;
+}
 XCORR_INLINE VectorF32 sqrt(VectorF32 v) { return _mm256_sqrt_ps(v); }
 XCORR_INLINE VectorF64 sqrt(VectorF64 v) { return _mm256_sqrt_pd(v); }
 XCORR_INLINE VectorF32 min(VectorF32 a, VectorF32 b) { return _mm256_min_ps(a, b); }
