@@ -19,7 +19,8 @@
 //     5. winograd.inl, F(2x2): 3x3, stride 1, float32, default or tight precision, C*K >= 6 (C + K), 32 of its smaller
 //        tiles or more; 16 if C*K >= 32768. Less than 32 tiles of 4. and 5., if C*K >= 32768: winograd_few_tiles.inl.
 //     6. winograd_strided.inl: 3x3, stride 2, float32, default or tight precision, C and K >= 8, 32 tiles of 2x2 or
-//        more; the input gradient with padding 1.
+//        more; the input gradient with padding 1. Forward, up to 224 tiles, C <= 256, K >= 32:
+//        winograd_strided_few_tiles.inl.
 //     7. conv_input_grad_few_channels.inl: input gradients alone; stride 2, C * phases of the stride from 4 to 16,
 //        K from 16 to 128, at least 0.7 of the windows' taps exist (7x7, 5x5).
 //     8. conv_image_lanes.inl: 24 images or more, rows of less than 24 outputs, 4 <= K <= 64, two to 32 taps, small
@@ -65,6 +66,7 @@
 #include "winograd_columns_weight_grad.inl"
 #include "winograd_few_tiles.inl"
 #include "winograd_strided.inl"
+#include "winograd_strided_few_tiles.inl"
 #include "winograd_strided_weight_grad.inl"
 #include "winograd_weight_grad.inl"
 
@@ -117,6 +119,11 @@ XCORR_INLINE bool strided_winograd(const ConvSizes& s, int precision, bool input
          s.batch * ceil_div(s.out[1], 2) * ceil_div(s.out[2], 2) >= 32;
 }
 
+XCORR_INLINE int64_t run_strided_winograd(const Correlation<float>& correlation, const Runtime& runtime) {
+  StridedWinograd<false> all(runtime, correlation);
+  return StridedFewTiles::fits(all) ? StridedFewTiles(all).execute() : all.execute();
+}
+
 // Tiles of 2x2 outputs with few outputs beside the image.
 XCORR_INLINE bool whole_strided_tiles(const ConvSizes& s) {
   return round_up(s.out[1], 2) * round_up(s.out[2], 2) * 7 <= s.out[1] * s.out[2] * 8;
@@ -151,7 +158,7 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
     else if (tile == 2)
       status = winograd<2>(correlation, named(runtime, "winograd 2x2"));
     else if (strided_winograd(s, runtime.precision, false))
-      status = StridedWinograd<false>(named(runtime, "winograd stride 2"), correlation).execute();
+      status = run_strided_winograd(correlation, named(runtime, "winograd stride 2"));
     if (status != kNotFinite) return status;
   }
   if (image_lanes_fit(correlation))

@@ -84,15 +84,19 @@ struct FewChannels {
     const Split panels = row_panels<T>(conv.out_channels), blocks = depth_blocks(terms);
     const int64_t taps = conv.taps();
     for (int64_t group = 0; group < conv.groups; group++)
-      for (int64_t block = 0; block < blocks.parts; block++)
-        for (int64_t panel = 0; panel < panels.parts; panel++) {
-          const int64_t row = panels.start(panel), rows = panels.size(panel), depth = blocks.size(block);
-          T* to = packed_w + group * conv.out_channels * terms + conv.out_channels * blocks.start(block) + row * depth;
-          const T* const from = conv.w + group * conv.w_group + row * conv.w_out;
-          for (int64_t k = blocks.start(block); k < blocks.start(block) + depth; k++)
-            for (int64_t m = 0; m < rows; m++)
-              *to++ = from[m * conv.w_out + k / taps * conv.w_in + conv.filter_position(k % taps)];
+      for (int64_t block = 0; block < blocks.parts; block++) {
+        const int64_t first = blocks.start(block), depth = blocks.size(block);
+        T* const to = packed_w + group * conv.out_channels * terms + conv.out_channels * first;
+        for (int64_t k = 0; k < depth; k++) {  // a term's place is found once for all panels
+          const int64_t term = first + k;
+          const T* const from =
+              conv.w + group * conv.w_group + term / taps * conv.w_in + conv.filter_position(term % taps);
+          for (int64_t panel = 0; panel < panels.parts; panel++) {
+            const int64_t row = panels.start(panel), rows = panels.size(panel);
+            for (int64_t m = 0; m < rows; m++) to[row * depth + k * rows + m] = from[(row + m) * conv.w_out];
+          }
         }
+      }
   }
 
   // Offsets of the terms, (channel, tap) pairs, in the copied band.

@@ -10,7 +10,7 @@ namespace xcorr {
 namespace {
 
 template <class T>
-constexpr int kTileColumns = Simd<T>::tile_vectors * Simd<T>::lanes;
+constexpr int kTileColumns = Simd<T>::tile_vectors* Simd<T>::lanes;
 
 // `count` things in `parts` parts whose sizes differ by at most one, the larger ones first.
 struct Split {
@@ -62,7 +62,7 @@ struct TileEnd {
 // taken evenly or not at all: one that is mispredicted costs as much as three terms. Evenly too because the core waits
 // for about 16 lines at a time: the tile's own, out of the second-level cache, stand in line with those out of memory.
 template <class T>
-constexpr int kAheadTerms = Simd<T>::tile_rows * Simd<T>::tile_vectors >= 20 ? 2 : 4;  // 24 fma or more
+constexpr int kAheadTerms = Simd<T>::tile_rows* Simd<T>::tile_vectors >= 20 ? 2 : 4;  // 24 fma or more
 template <class T>
 struct Ahead {
   const T* line = nullptr;
@@ -152,7 +152,36 @@ template <class T>
   }
 }
 
-// Stores tiles without an epilogue straight from registers, all others by way of the stack.
+// The epilogue of a whole tile without a bias a column, in registers: the same additions as in finish_tile.
+template <class T, int kRows, int kVectors>
+XCORR_INLINE void finish_in_registers(const typename Simd<T>::V (&sums)[kRows][kVectors], const TileEnd<T>& end) {
+  constexpr int64_t kLanes = Simd<T>::lanes;
+  typename Simd<T>::V x[kRows][kVectors];
+  const auto each = [&](const auto& change) __attribute__((always_inline)) {
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v++) change(m, v);
+  };
+  each([&](int m, int v) __attribute__((always_inline)) { x[m][v] = sums[m][v]; });
+  if (end.partial)
+    each([&](int m, int v) __attribute__((always_inline)) {
+      x[m][v] = load(end.partial + m * end.partial_stride + v * kLanes) + x[m][v];
+    });
+  if (end.row_bias)
+    each([&](int m, int v) __attribute__((always_inline)) { x[m][v] = x[m][v] + set1(end.row_bias[m]); });
+  if (end.residual)
+    each([&](int m, int v) __attribute__((always_inline)) {
+      x[m][v] = x[m][v] + load(end.residual + m * end.c_stride + v * kLanes);
+    });
+  if (end.activation != activation::none)
+    each([&](int m, int v) __attribute__((always_inline)) { x[m][v] = max(splat<T>(0), x[m][v]); });
+  if (end.activation == activation::relu6)
+    each([&](int m, int v) __attribute__((always_inline)) { x[m][v] = min(splat<T>(6), x[m][v]); });
+  each([&](int m, int v) __attribute__((always_inline)) { store(end.c + m * end.c_stride + v * kLanes, x[m][v]); });
+}
+
+// Stores tiles without an epilogue and large whole ones straight from registers, all others by way of the stack.
 template <class T, int kRows, int kVectors>
 XCORR_INLINE void end_tile(const typename Simd<T>::V (&sums)[kRows][kVectors], const TileEnd<T>& end) {
   const bool plain = !end.row_bias && !end.column_bias && !end.residual && !end.activation;
@@ -184,6 +213,9 @@ XCORR_INLINE void end_tile(const typename Simd<T>::V (&sums)[kRows][kVectors], c
     }
     return;
   }
+  if constexpr (kRows > Simd<T>::tile_rows / 2 && kVectors == Simd<T>::tile_vectors)
+    if (end.columns == kVectors * Simd<T>::lanes && !end.column_bias)
+      return finish_in_registers<T, kRows, kVectors>(sums, end);
   alignas(64) T spilled[kRows * kVectors * Simd<T>::lanes];
 #pragma GCC unroll 16
   for (int m = 0; m < kRows; m++)

@@ -26,6 +26,21 @@ struct PlacedMax {
     const auto wins = (other.value > value) | ((other.value != other.value) & (value == value));
     return {select(wins, other.value, value), select(wins, other.place, place)};
   }
+  // To `count` outputs; with room for a whole vector what follows them may be overwritten.
+  XCORR_MEMBER void write(T* to, int32_t* at, int64_t count, bool room) const {
+    constexpr int N = Simd<T>::lanes;
+    typedef __typeof__(place[0]) Integer;
+    if (room)
+      store(to, value);
+    else
+      store_partial(to, value, int(count));
+    if constexpr (sizeof(Integer) == 4) {
+      if (room) return store(at, place);
+    }
+    alignas(64) Integer places[N];
+    store(places, place);
+    for (int64_t i = 0; i < count; i++) at[i] = int32_t(places[i]);
+  }
 };
 
 template <class T>
@@ -63,21 +78,7 @@ int64_t max_pool_2x2(const PoolSizes& s, const Runtime& runtime, const T* x, T* 
           const PlacedMax<T> c = {every_second<N>(pixels[2], pixels[3], false), below};
           const PlacedMax<T> d = {every_second<N>(pixels[2], pixels[3], true), below + Integer(1)};
           const PlacedMax<T> best = a.or_later(b).or_later(c.or_later(d));
-          const int64_t count = smaller(N, columns - j);
-          const bool room = y_end - (to + j) >= N;
-          if (room)
-            store(to + j, best.value);
-          else
-            store_partial(to + j, best.value, int(count));
-          if constexpr (sizeof(Integer) == 4) {
-            if (room) {
-              store(at + j, best.place);
-              continue;
-            }
-          }
-          alignas(64) Integer places[N];
-          store(places, best.place);
-          for (int64_t i = 0; i < count; i++) at[j + i] = int32_t(places[i]);
+          best.write(to + j, at + j, smaller(N, columns - j), y_end - (to + j) >= N);
         }
       }
     }

@@ -5,6 +5,7 @@
 // holds columns p, p + stride, ...), padding filled in, so that every tap of the window is one contiguous load.
 #pragma once
 #include "max_pool_2x2.inl"
+#include "max_pool_3x3.inl"
 #include "reduce.inl"
 #include "vectors.inl"
 
@@ -189,6 +190,7 @@ int64_t max_pool(const PoolSizes& s, const Runtime& runtime, void* const* operan
   const int64_t in = volume(s.in), out = volume(s.out);
   if (s.planes * out == 0) return kOk;
   if (max_pool_2x2_fits(s)) return max_pool_2x2(s, runtime, x, y, index);
+  if (max_pool_3x3_fits(s)) return max_pool_3x3(s, runtime, x, y, index);
   const bool by_phases = fits_phases(s);
   for_each_chunk<T>(s, runtime, [&](ColumnChunk<T>& chunk, int64_t plane) {
     for_each_output_row(

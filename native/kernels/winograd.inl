@@ -77,7 +77,18 @@ struct Winograd {
     int runs[kVectors];
     TileRun run[kVectors][kLanes];
     Rows rows[kVectors];  // where they are read by rows
+    // For transform_input_pieces, tiles in their own order: where the rows of samples start, the row next to it for one
+    // outside; the lowest and highest of what is loaded; which vectors of samples lie together; which points are
+    // masked.
+    bool in_pieces;
+    alignas(64) int32_t row[kPoints][kColumns];
+    int64_t low, high;
+    bool together[kVectors][kTile];
+    bool outer_row[kVectors][kPoints], outer_column[kVectors][kPoints];
   };
+
+  // Of a vector's tile.
+  static int lane_of(int tile) { return tile % (kLanes / kTile) * kTile + tile / (kLanes / kTile); }
 
   // `in_order`: without runs.
   void locate(int64_t panel, Panel& p, bool in_order = false) const {
@@ -93,8 +104,7 @@ struct Winograd {
     int64_t n = 0, ty = first % an_image / tiles_w, tx = first % tiles_w;
     for (int i = 0; i < kColumns; i++) {
       const int vector = i / kLanes, tile = i % kLanes;
-      const int turned = tile % (kLanes / kTile) * kTile + tile / (kLanes / kTile);
-      const int at = vector * kLanes + (in_order ? tile : turned);
+      const int at = vector * kLanes + (in_order ? tile : lane_of(tile));
       if (tile == 0) p.runs[vector] = 0;
       if (first + i >= tiles) {
         top[at] = left[at] = -(1 << 30);
@@ -119,6 +129,42 @@ struct Winograd {
         p.row_inside[point][i] = -int32_t(uint32_t(top[i] + point) < uint32_t(h.source));
         p.column_inside[point][i] = -int32_t(uint32_t(left[i] + point) < uint32_t(w.source));
       }
+    p.in_pieces = kTile == 4 && !in_order;
+    if (p.in_pieces) locate_rows(top, p);
+  }
+  // `top`: of the lanes.
+  void locate_rows(const int32_t* top, Panel& p) const {
+    const int32_t height = int32_t(conv.axis[1].source), width = int32_t(conv.axis[2].source);
+    p.low = int64_t(1) << 31, p.high = -p.low;
+    for (int v = 0; v < p.vectors; v++) {
+      for (int tile = 0; tile < kLanes; tile++) {
+        const int lane = v * kLanes + lane_of(tile);
+        const bool there = top[lane] > -(1 << 30);
+        for (int32_t i = 0; i < kPoints; i++) {
+          const int32_t inside = int32_t(smaller(larger(top[lane] + i, 0), height - 1)) - top[lane];
+          int32_t& to = p.row[i][v * kLanes + tile];
+          to = there ? p.origin[lane] + inside * width : p.row[i][0];
+          p.low = smaller(p.low, to);
+          p.high = larger(p.high, to + 2 * kTile);
+        }
+      }
+      constexpr int kTogether = kLanes / kTile;
+      for (int u = 0; u < kTile; u++) {
+        p.together[v][u] = true;
+        for (int i = 0; i < kPoints; i++)
+          for (int t = 1; t < kTogether; t++) {
+            const int32_t* const row = p.row[i] + v * kLanes + u * kTogether;
+            p.together[v][u] = p.together[v][u] && row[t] == row[0] + t * kTile;
+          }
+      }
+      for (int i = 0; i < kPoints; i++) {
+        p.outer_row[v][i] = p.outer_column[v][i] = false;
+        for (int lane = v * kLanes; lane < (v + 1) * kLanes; lane++) {
+          p.outer_row[v][i] = p.outer_row[v][i] || !p.row_inside[i][lane];
+          p.outer_column[v][i] = p.outer_column[v][i] || !p.column_inside[i][lane];
+        }
+      }
+    }
   }
 
   // U of one panel of output channels as [point][channel][rows]: lanes are the rows. Points lie `stride` apart.
@@ -198,16 +244,63 @@ struct Winograd {
     }
     transform_columns<kTile>(rows, to, stride);
   }
-  void transform_inputs(const Panel& p, int64_t group, int64_t from, int64_t to, float* v_panel, int64_t stride) const {
+  // The same from rows of samples that are loaded as they lie, three times as fast as gathers: a vector of four pixels
+  // of adjacent tiles is transposed to pixels of all tiles. `next` is the distance to what comes after, or 0.
+  [[gnu::always_inline]] static inline void transform_input_pieces(const Panel& p, const float* x, int64_t next,
+                                                                   float* to, int64_t stride) {
+    constexpr int kTogether = kLanes / kTile;
+    for (int v = 0; v < p.vectors; v++, to += kLanes) {
+      V rows[kPoints][kPoints];
+#pragma GCC unroll 6
+      for (int i = 0; i < kPoints; i++) {
+        V own[kTile], after[kTile];
+#pragma GCC unroll 4
+        for (int u = 0; u < kTile; u++) {
+          const int32_t* const row = p.row[i] + v * kLanes + u * kTogether;
+          const float* const from = x + row[0];
+          if (next > 0) __builtin_prefetch(from + next);
+          if (p.together[v][u]) {
+            own[u] = load(from);
+            after[u] = load(from + kTile);
+          } else {
+            const auto tile = [&](int q) __attribute__((always_inline)) { return x + row[q / kTile]; };
+            own[u] = load_pieces_of<float>(tile, 0, 0);
+            after[u] = load_pieces_of<float>(tile, 0, kTile);
+          }
+        }
+        transpose_blocks<kLanes, kTile>(own);
+        transpose_blocks<kLanes, kTile>(after);
+        const bool outer_row = p.outer_row[v][i];
+        const I row_inside = load(p.row_inside[i] + v * kLanes);
+#pragma GCC unroll 6
+        for (int j = 0; j < kPoints; j++) {
+          rows[i][j] = j < kTile ? own[j % kTile] : after[j % kTile];
+          if (outer_row) rows[i][j] = as_float(as_int(rows[i][j]) & row_inside);
+          if (p.outer_column[v][j]) rows[i][j] = as_float(as_int(rows[i][j]) & load(p.column_inside[j] + v * kLanes));
+        }
+        Transform<kTile>::input(rows[i]);
+      }
+      transform_columns<kTile>(rows, to, stride);
+    }
+  }
+  // Of channels [from, to), which lie `pitch` apart.
+  void transform_inputs(const Panel& p, int64_t group, int64_t from, int64_t to, float* v_panel, int64_t stride,
+                        int64_t pitch = kColumns) const {
     const int64_t plane = conv.x_plane(), width = conv.axis[2].source;
     const float* x = conv.x + p.image * conv.x_image() + (group * conv.in_channels + from) * plane;
     for (int64_t c = from; c < to; c++, x += plane) {
-      float* const v_channel = v_panel + c * kColumns;
-      if (by_rows == Runs::none) transform_input(p, x, width, v_channel, stride);
+      float* const v_channel = v_panel + c * pitch;
       for (int i = 0; by_rows == Runs::whole && i < p.vectors; i++)
         transform_input_rows<false>(p.rows[i], x, v_channel + i * kLanes, stride);
       for (int i = 0; by_rows == Runs::halves && i < p.vectors; i++)
         transform_input_rows<true>(p.rows[i], x, v_channel + i * kLanes, stride);
+      if (by_rows != Runs::none) continue;
+      if constexpr (kTile == 4)
+        if (p.in_pieces && x + p.low >= conv.x && x + p.high <= conv.x + conv.batch * conv.x_image()) {
+          transform_input_pieces(p, x, c + 1 < to ? plane : 0, v_channel, stride);
+          continue;
+        }
+      transform_input(p, x, width, v_channel, stride);
     }
   }
 

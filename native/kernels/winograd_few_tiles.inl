@@ -36,6 +36,7 @@ struct WinogradFewTiles {
   Split blocks;          // of the channels
   Split tile_rows;       // of the products
   int64_t v_point = 0;
+  bool turned;              // tiles in the order of the lanes in winograd.inl, which must all be taken
   float* v = nullptr;       // [point][channel][tile]
   float* packed = nullptr;  // weights as they are kept, or null: a task packs its own
   bool failed = false, not_finite = false;
@@ -47,6 +48,7 @@ struct WinogradFewTiles {
     blocks = split_evenly(conv.in_channels, kBlock);
     tile_rows = row_panels<float>(tiles.tiles);
     v_point = conv.in_channels * width + kPad;
+    turned = kTile == 4 && tiles.tiles % kLanes == 0;
   }
 
   // Weights of channels [from, to) of a panel as [channel][tap][lanes], zeros where there is no output channel.
@@ -114,9 +116,10 @@ struct WinogradFewTiles {
     const Axis &h = conv.axis[1], &w = conv.axis[2];
     const int64_t top = t / tiles.tiles_w % tiles.tiles_h * kTile, left = t % tiles.tiles_w * kTile;
     const int64_t height = smaller(kTile, h.count - top), length = smaller(kTile, w.count - left);
+    const int64_t row = turned ? t / kLanes * kLanes + Tiles::lane_of(int(t % kLanes)) : t;
     float* const to = image + (top * w.count + left) * kColumns;
     for (int64_t lane = 0; lane < kColumns; lane += kLanes) {
-      const float* const from = sums + t * kColumns + lane;
+      const float* const from = sums + row * kColumns + lane;
       V half[kTile][kPoints];
 #pragma GCC unroll 6
       for (int j = 0; j < kPoints; j++) {
@@ -203,12 +206,8 @@ struct WinogradFewTiles {
 
   // V of a range of channels.
   void transform_inputs(int64_t group, const typename Tiles::Panel* panel, int64_t from, int64_t to) const {
-    const int64_t plane = conv.x_plane();
-    for (int64_t i = 0; i < tiles.panels; i++) {
-      const float* x = conv.x + panel[i].image * conv.x_image() + (group * conv.in_channels + from) * plane;
-      for (int64_t c = from; c < to; c++, x += plane)
-        Tiles::transform_input(panel[i], x, conv.axis[2].source, v + c * width + i * kColumns, v_point);
-    }
+    for (int64_t i = 0; i < tiles.panels; i++)
+      tiles.transform_inputs(panel[i], group, from, to, v + i * kColumns, v_point, width);
   }
 
   int64_t execute() {
@@ -225,7 +224,7 @@ struct WinogradFewTiles {
     auto* const panel =
         static_cast<typename Tiles::Panel*>(runtime.scratch(3, tiles.panels * int64_t(sizeof(typename Tiles::Panel))));
     if (!v || !panel) return kOutOfMemory;
-    for (int64_t i = 0; i < tiles.panels; i++) tiles.locate(i, panel[i], true);
+    for (int64_t i = 0; i < tiles.panels; i++) tiles.locate(i, panel[i], !turned);
     const int64_t parts = ceil_div(conv.in_channels, 16);
     for (int64_t group = 0; group < conv.groups; group++) {
       run_tasks(runtime, parts,
