@@ -61,6 +61,7 @@ struct ConvColumns {
   void lay_out_piece(const float* from, int64_t plane, int64_t channels, int first, int end, float* to, int64_t pixels,
                      int count) const {
     const int64_t step = conv.axis[2].step;
+    if (step == 2) return lay_out_every_second(from, plane, channels, first, end, to, pixels, count);
     const auto lanes = lanes_between(V{}, first, end);
     for (int64_t c = 0; c < channels; c++, from += plane, to += pixels) {
       V v;
@@ -72,6 +73,18 @@ struct ConvColumns {
         v = load(values);
       }
       store_partial(to, v, count);
+    }
+  }
+  // The same with stride 2, where values that are put together in memory would be waited for.
+  static void lay_out_every_second(const float* from, int64_t plane, int64_t channels, int first, int end, float* to,
+                                   int64_t pixels, int count) {
+    const int n = end - first, read = 2 * n - 1, low = int(smaller(read, kLanes)), high = int(larger(0, read - kLanes));
+    from += 2 * first;
+    for (int64_t c = 0; c < channels; c++, from += plane, to += pixels) {
+      if (n < count) store_partial(to, splat<float>(0), count);
+      if (n == 0) continue;
+      const V a = load_partial(from, low), b = high > 0 ? load_partial(from + kLanes, high) : splat<float>(0);
+      store_partial(to + first, every_second<kLanes>(a, b, false), n);
     }
   }
 };

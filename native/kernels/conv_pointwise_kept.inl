@@ -1,10 +1,11 @@
 // 1x1 convolution with weights that were packed by an earlier call (kept.inl).
 //
 // Two layouts of the lanes, with the same bits. Pixels in the lanes: weights are packed as panels [channel][rows] and
-// broadcast, a task packs its columns of x. Output channels in the lanes, where rows of pixels leave lanes without work
-// (49 pixels fill 77 % of four vectors): weights are packed as [tile][channel][columns], pixels are broadcast from x as
-// it lies, tiles of sums are transposed on their way out. The latter also multiplies filters of several taps with
-// columns of terms (conv_columns.inl), in the order of direct convolution.
+// broadcast; a task's first panel reads its columns of x where they lie and leaves them packed for the others. Output
+// channels in the lanes, where rows of pixels leave lanes without work (49 pixels fill 77 % of four vectors): weights
+// are packed as [tile][channel][columns], pixels are broadcast from x as it lies, tiles of sums are transposed on their
+// way out. The latter also multiplies filters of several taps with columns of terms (conv_columns.inl), in the order of
+// direct convolution.
 #pragma once
 #include "conv_columns.inl"
 #include "kept.inl"
@@ -74,8 +75,9 @@ struct KeptPointwise {
       panels = row_panels<float>(channels);
       tiles = ceil_div(pixels, kColumns);
       const int64_t most = larger(1, (192 << 10) / (depth * kColumns));
-      tile_parts = {tiles, larger(ceil_div(tiles, most), smaller(wanted, larger(1, tiles / 4)))};
-      panel_parts = {panels.parts, larger(1, smaller(panels.parts / 4, ceil_div(wanted, tile_parts.parts)))};
+      // Parts of the panels would each pack all columns: rather two tiles a part.
+      tile_parts = {tiles, larger(ceil_div(tiles, most), smaller(wanted, ceil_div(tiles, 2)))};
+      panel_parts = {panels.parts, larger(1, smaller(panels.parts / 4, wanted / tile_parts.parts))};
     }
     lowest = lowest_of(conv.activation);
     highest = highest_of(conv.activation);
@@ -138,18 +140,6 @@ struct KeptPointwise {
     return failed ? int64_t(kOutOfMemory) : int64_t(kOk);
   }
 
-  // Terms' columns [from, from + count) of an image as [tile][depth][kColumns], zeros beyond.
-  void pack_columns(const float* x, int64_t count, float* to) const {
-    const int64_t whole = count / kColumns, rest = count % kColumns;
-    for (int64_t k = 0; k < depth; k++, x += pixels) {
-      for (int64_t t = 0; t < whole; t++)
-        for (int64_t v = 0; v < kColumns; v += kLanes)
-          store(to + (t * depth + k) * kColumns + v, load(x + t * kColumns + v));
-      if (rest > 0)
-        copy_rows<float>(x + whole * kColumns, 0, 1, rest, to + (whole * depth + k) * kColumns, 0, kColumns);
-    }
-  }
-
   void pixel_task(int64_t index) {
     const int64_t panel_part = index % panel_parts.parts;
     index /= panel_parts.parts;
@@ -164,7 +154,11 @@ struct KeptPointwise {
     }
     float* const partial = packed + tile_count * depth * kColumns;
     const float* const x = source + image * source_image + first;
-    pack_columns(x, columns, packed);
+    // Less than a tile at the end of the image is packed with zeros behind it.
+    const int64_t whole_columns = columns / kColumns * kColumns;
+    if (whole_columns < columns)
+      copy_rows<float>(x + whole_columns, pixels, depth, columns - whole_columns, packed + whole_columns * depth,
+                       kColumns, kColumns);
     const int64_t panel_from = panel_parts.start(panel_part), panel_to = panel_from + panel_parts.size(panel_part);
     float zeros[kRows];
     for (float& zero : zeros) zero = float(-0.0);
@@ -180,6 +174,7 @@ struct KeptPointwise {
       const int64_t row = panels.start(panel), rows = panels.size(panel);
       const float* const a = weights + row * depth;
       const auto wide = find_pointwise_tile(rows, false), narrow = find_pointwise_tile(rows, true);
+      const auto copying = find_pointwise_tile<true>(rows, false);
       float* const y = conv.y + image * conv.y_image() + row * pixels + first;
       const int64_t share = panel + 1 < panel_to ? ceil_div(panels.size(panel + 1) * depth, tile_count) : 0;
       const float* next = a + rows * depth;
@@ -219,8 +214,13 @@ struct KeptPointwise {
                                     pixels,
                                     lowest,
                                     highest};
-          (count <= kLanes ? narrow : wide)(terms, a + k0 * rows, rows, packed + (tile * depth + k0) * kColumns,
-                                            kColumns, fetch, end);
+          float* const b = packed + (tile * depth + k0) * kColumns;
+          if (panel == panel_from && count == kColumns) {
+            fetch.copy = b;
+            copying(terms, a + k0 * rows, rows, x + k0 * pixels + tile * kColumns, pixels, fetch, end);
+          } else {
+            (count <= kLanes ? narrow : wide)(terms, a + k0 * rows, rows, b, kColumns, fetch, end);
+          }
           if (last && !whole)
             finish_tile<float>(partial, count <= kLanes ? kLanes : kColumns, rows,
                                {to, pixels, count, nullptr, 0, conv.bias ? conv.bias + row : nullptr, nullptr,

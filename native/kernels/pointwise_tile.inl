@@ -15,7 +15,9 @@ struct Fetches {
   // Results that are soon written, and what is added to them: two lines a row.
   const float *out = nullptr, *residual = nullptr;
   int64_t out_rows = 0, out_stride = 0;
+  float* copy = nullptr;  // where a copying tile leaves b, a tile's columns a term
 };
+constexpr int64_t kTermsToCome = 24;  // how far ahead a copying tile fetches what it reads
 
 // y = activation(sums [+ partial] + bias [+ residual]); partial sums lie as a tile does.
 struct PointwiseEnd {
@@ -28,7 +30,7 @@ struct PointwiseEnd {
   float lowest, highest;  // what the activation lets pass
 };
 
-template <int kRows, int kVectors>
+template <int kRows, int kVectors, bool kCopy>
 [[gnu::noinline]] void pointwise_tile(int64_t depth, const float* a, int64_t a_stride, const float* b, int64_t b_stride,
                                       const Fetches& fetch, const PointwiseEnd& end) {
   constexpr int kLanes = Simd<float>::lanes;
@@ -39,10 +41,19 @@ template <int kRows, int kVectors>
   for (int m = 0; m < kRows; m++)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; v++) sums[m][v] = splat<float>(0);
+  float* copy = fetch.copy;
   const auto term = [&]() __attribute__((always_inline)) {
     V row[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; v++) row[v] = load(b + v * kLanes);
+    if constexpr (kCopy) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v++) {
+        store(copy + v * kLanes, row[v]);
+        if (v * kLanes % kLine == 0) __builtin_prefetch(b + kTermsToCome * b_stride + v * kLanes);
+      }
+      copy += kVectors * kLanes;
+    }
 #pragma GCC unroll 16
     for (int m = 0; m < kRows; m++) {
       const auto factor = set1(a[m]);
@@ -119,11 +130,11 @@ template <int kRows, int kVectors>
 using PointwiseTile = void (*)(int64_t, const float*, int64_t, const float*, int64_t, const Fetches&,
                                const PointwiseEnd&);
 // For panels of tile_rows / 2 rows or more.
-template <int kRows = Simd<float>::tile_rows>
+template <bool kCopy = false, int kRows = Simd<float>::tile_rows>
 PointwiseTile find_pointwise_tile(int64_t rows, bool narrow) {
   if constexpr (kRows > Simd<float>::tile_rows / 2)
-    if (rows < kRows) return find_pointwise_tile<kRows - 1>(rows, narrow);
-  return narrow ? pointwise_tile<kRows, 1> : pointwise_tile<kRows, Simd<float>::tile_vectors>;
+    if (rows < kRows) return find_pointwise_tile<kCopy, kRows - 1>(rows, narrow);
+  return narrow ? pointwise_tile<kRows, 1, kCopy> : pointwise_tile<kRows, Simd<float>::tile_vectors, kCopy>;
 }
 
 }  // namespace
