@@ -26,9 +26,10 @@
 //     8. conv_image_lanes.inl: 24 images or more, rows of less than 24 outputs, 4 <= K <= 64, two to 32 taps, small
 //        images; the input gradient with stride 1.
 //     9. conv_few_channels.inl: K <= 64, C <= 32, more than one tap.
-//    10. conv_pointwise.inl: one tap, stride 1, no padding, images of 16 pixels or more. If weights are kept, and an
-//        image has up to 64 pixels, or all have together up to 1024 (4096 where one has more than 256):
-//        conv_pointwise_kept.inl (forward, float32), the same bits.
+//    10. conv_pointwise.inl: one tap, stride 1, no padding, images of 16 pixels or more.
+//        conv_pointwise_kept.inl (forward, float32), the same bits, if weights are kept, or too few for that and an
+//        image has more than 256 pixels; and if an image has up to 64 pixels, or all have together up to 1024 (4096
+//        where one has more than 256).
 //    11. conv_direct.inl: anything; the input gradient by phases of the stride. If weights are kept and up to
 //        256 pixels are written: conv_pointwise_kept.inl (forward, float32), the same bits.
 //   conv_weight_grad
@@ -167,7 +168,7 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
     return asks ? int64_t(kOk) : FewChannels<T>(named(runtime, "few channels"), correlation).execute();
   if (pointwise_fits(correlation)) {
     if constexpr (sizeof(T) == 4)
-      if (runtime.kept && kept_pointwise_fits(correlation))
+      if (kept_pointwise_fits(correlation) && (runtime.kept || packs_few_weights(correlation)))
         return KeptPointwise(named(runtime, "pointwise kept"), correlation).execute();
     return asks ? int64_t(kOk) : pointwise_run(correlation, named(runtime, "pointwise"));
   }

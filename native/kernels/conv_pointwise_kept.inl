@@ -27,6 +27,12 @@ bool kept_pointwise_fits(const Correlation<T>& c) {
           c.batch * c.pixels() <= (c.pixels() <= kSmallImage ? kFewSmallPixels : kFewPixels));
 }
 
+// Weights that are too few to be kept are packed by every call at next to no cost.
+template <class T>
+bool packs_few_weights(const Correlation<T>& c) {
+  return c.pixels() > kSmallImage && c.in_channels * c.out_channels * int64_t(sizeof(T)) < kLeastKept;
+}
+
 // Filters of several taps that leave direct convolution without lanes to fill.
 template <class T>
 bool kept_direct_fits(const Correlation<T>& c) {
