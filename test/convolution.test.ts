@@ -747,6 +747,54 @@ const refused: readonly (readonly [what: string, call: () => unknown, kind: type
   ["pool: padding", () => maxPool2d(x4(), 2, { padding: 2 }), ArgumentError, /at most half/],
 ];
 
+describe("max pooling over windows of 3x3 with stride 2", () => {
+  const special = [Number.NaN, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, -0, 1, 1];
+  for (const way of ways)
+    for (const dtype of ["float32", "float64"] as const)
+      it(`finds the first of the largest and the first NaN: ${way}, ${dtype}`, () => {
+        for (const [planes, height, width] of [
+          [3, 37, 66],
+          [2, 7, 9],
+          [2, 1, 1],
+          [1, 2, 70],
+          [2, 12, 131],
+          [5, 3, 3],
+        ] as const)
+          for (const padding of [0, 1])
+            for (const ceilMode of [false, true]) {
+              if (padding === 0 && Math.min(height, width) < 3) continue;
+              const values = Float64Array.from({ length: planes * height * width }, () =>
+                random.next() < 0.4
+                  ? special[between(0, special.length - 1)]!
+                  : Math.round(random.next() * 64) / 32 - 1,
+              );
+              const x = tensor(values, { shape: [1, planes, height, width], dtype });
+              const options = { stride: 2, padding, ceilMode, returnIndices: true } as const;
+              const [y, index] = computing(way, () => maxPool2d(x, 3, options));
+              const [, , rows, columns] = y.shape as [number, number, number, number];
+              const expected: number[] = [];
+              const places: number[] = [];
+              for (let plane = 0; plane < planes; plane++)
+                for (let i = 0; i < rows; i++)
+                  for (let j = 0; j < columns; j++) {
+                    let place = -1;
+                    let best = Number.NEGATIVE_INFINITY;
+                    for (let tap = 0; tap < 9; tap++) {
+                      const [h, w] = [2 * i - padding + Math.floor(tap / 3), 2 * j - padding + (tap % 3)];
+                      if (h < 0 || h >= height || w < 0 || w >= width) continue;
+                      const value = values[(plane * height + h) * width + w]!;
+                      if (place >= 0 && !(value > best || (Number.isNaN(value) && !Number.isNaN(best)))) continue;
+                      [place, best] = [h * width + w, value];
+                    }
+                    expected.push(best);
+                    places.push(place);
+                  }
+              expect([...y.data()]).toEqual(expected);
+              expect([...index.data()]).toEqual(places);
+            }
+      });
+});
+
 describe("what cannot be computed", () => {
   it("does not compile either, where an option is misspelt or a result is not what was asked for", () => {
     const [x, weight] = [x4(), w4()];

@@ -118,6 +118,9 @@ describe.skipIf(nativeTargets.length === 0)("weights kept between calls", () => 
     [2, 192, 171, 7, 6, { padding: 2 }],
     [1, 200, 170, 13, 15, {}],
     [1, 512, 384, 14, 13, { padding: 1, groups: 2 }],
+    [1, 256, 250, 28, 28, { padding: 1, stride: 2 }],
+    [1, 64, 72, 47, 50, { padding: 1, stride: 2 }],
+    [2, 160, 96, 17, 19, { padding: 2, stride: 2, groups: 2 }],
   ] as const)
     it(`few tiles and many weights, ${batch} x ${channels} x ${height} x ${width}: right, and the same bits everywhere`, () => {
       const groups = (options as ConvOptions).groups ?? 1;
