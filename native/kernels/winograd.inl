@@ -244,7 +244,7 @@ struct Winograd {
     }
     transform_columns<kTile>(rows, to, stride);
   }
-  // The same from rows of samples that are loaded as they lie, three times as fast as gathers: a vector of four pixels
+  // The same from rows of samples that are loaded as they lie, twice as fast as gathers: a vector of four pixels
   // of adjacent tiles is transposed to pixels of all tiles. `next` is the distance to what comes after, or 0.
   [[gnu::always_inline]] static inline void transform_input_pieces(const Panel& p, const float* x, int64_t next,
                                                                    float* to, int64_t stride) {
