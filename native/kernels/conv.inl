@@ -18,6 +18,8 @@
 //        written and C*K >= 2.5 (C + K).
 //     5. winograd.inl, F(2x2): 3x3, stride 1, float32, default or tight precision, C*K >= 6 (C + K), 32 of its smaller
 //        tiles or more; 16 if C*K >= 32768. Less than 32 tiles of 4. and 5., if C*K >= 32768: winograd_few_tiles.inl.
+//        winograd_columns.inl: 3x3, stride 1, float32, default precision, up to 4 channels read, 8 to 32 written, rows
+//        of 24 to 128 outputs that fill 16 lanes, few rows of outputs beside the image in fours.
 //     6. winograd_strided.inl: 3x3, stride 2, float32, default or tight precision, C and K >= 8, 32 tiles of 2x2 or
 //        more; the input gradient with padding 1. Forward, up to 224 tiles, C <= 256, K >= 32:
 //        winograd_strided_few_tiles.inl.
@@ -64,6 +66,7 @@
 #include "depthwise.inl"
 #include "depthwise_rows.inl"
 #include "depthwise_rows_input_grad.inl"
+#include "winograd_columns.inl"
 #include "winograd_columns_weight_grad.inl"
 #include "winograd_few_tiles.inl"
 #include "winograd_strided.inl"
@@ -158,6 +161,8 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
       status = winograd<4>(correlation, named(runtime, "winograd 4x4"));
     else if (tile == 2)
       status = winograd<2>(correlation, named(runtime, "winograd 2x2"));
+    else if (runtime.precision >= kDefault && WinogradColumns::fits(s, correlation))
+      status = asks ? int64_t(kOk) : WinogradColumns(named(runtime, "winograd columns"), correlation).execute();
     else if (strided_winograd(s, runtime.precision, false))
       status = run_strided_winograd(correlation, named(runtime, "winograd stride 2"));
     if (status != kNotFinite) return status;
@@ -222,6 +227,8 @@ int64_t conv_input_grad(const ConvSizes& s, const Runtime& runtime, void* const*
       status = winograd<4>(correlation, named(runtime, "winograd 4x4"));
     else if (tile == 2)
       status = winograd<2>(correlation, named(runtime, "winograd 2x2"));
+    else if (runtime.precision >= kDefault && WinogradColumns::fits(s, correlation))
+      status = WinogradColumns(named(runtime, "winograd columns"), correlation).execute();
     else if (strided_winograd(s, runtime.precision, true))
       status = StridedWinograd<true>(named(runtime, "winograd stride 2"), correlation).execute();
     if (status != kNotFinite) return status;

@@ -51,6 +51,9 @@ XCORR_INLINE LanesF64 lanes_between(VectorF64, int first, int end) {
 XCORR_INLINE VectorF32 load_lanes(const float* p, LanesF32 lanes) { return _mm256_maskload_ps(p, (__m256i)lanes); }
 XCORR_INLINE VectorF64 load_lanes(const double* p, LanesF64 lanes) { return _mm256_maskload_pd(p, (__m256i)lanes); }
 
+// v is loaded once and stays in a register, instead of being an operand in memory of everything that uses it.
+XCORR_INLINE void keep_in_register(VectorF32& v) { __asm__("" : "+x"(v)); }
+
 XCORR_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 XCORR_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 XCORR_INLINE VectorF32 fma(VectorF32 a, VectorF32 b, VectorF32 c) { return _mm256_fmadd_ps(a, b, c); }

@@ -20,6 +20,7 @@ namespace {
 
 XCORR_INLINE VectorF32 set1(float x) { return VectorF32{x, x, x, x}; }
 XCORR_INLINE VectorF64 set1(double x) { return VectorF64{x, x}; }
+XCORR_INLINE void keep_in_register(VectorF32&) {}  // see the other pages
 XCORR_INLINE float fma(float a, float b, float c) { return a * b + c; }
 XCORR_INLINE double fma(double a, double b, double c) { return a * b + c; }
 XCORR_INLINE VectorF32 fma(VectorF32 a, VectorF32 b, VectorF32 c) { return a * b + c; }

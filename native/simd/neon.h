@@ -20,6 +20,9 @@ namespace {
 
 XCORR_INLINE VectorF32 set1(float x) { return vdupq_n_f32(x); }
 XCORR_INLINE VectorF64 set1(double x) { return vdupq_n_f64(x); }
+// v is loaded once and stays in a register, instead of being an operand in memory of everything that uses it.
+XCORR_INLINE void keep_in_register(VectorF32& v) { __asm__("" : "+w"(v)); }
+
 XCORR_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 XCORR_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 XCORR_INLINE VectorF32 fma(VectorF32 a, VectorF32 b, VectorF32 c) { return vfmaq_f32(c, a, b); }

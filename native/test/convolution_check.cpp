@@ -331,6 +331,12 @@ ConvSizes three_by_three() {
     }
     s.out[d] = (s.in[d] + 2 * s.pad[d] - s.dilation[d] * (s.kernel[d] - 1) - 1) / s.stride[d] + 1;
   }
+  if (!many && !rows && chance(0.3)) {  // few channels read, and rows that fill vectors
+    const int64_t few = s.groups * random_in(1, 6), width = 24 + 4 * random_in(0, 3) + 2 * random_in(0, 1);
+    (chance(0.7) ? s.in_channels : s.out_channels) = few;
+    s.in[2] = (width - 1) * s.stride[2] + 2 * s.dilation[2] + 1 - 2 * s.pad[2];
+    s.out[2] = width;
+  }
   if (rows) s.batch = random_in(1, 3) * std::min<int64_t>(8, 64 / s.in[2]);
   s.activation = random_in(0, 2);
   return s;
