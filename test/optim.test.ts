@@ -511,6 +511,18 @@ describe("Optimizer", () => {
     expect(() => o.loadStateDict(new optim.SGD([leaf([1, 2]), leaf([1])], { lr: 1 }).stateDict())).toThrow(
       /has 2 parameters/,
     );
+    const last = leaf([1]);
+    const before = [p.item(), last.item()];
+    o.addParamGroup({ params: [last] });
+    p.sum().add(last.sum()).backward();
+    for (const lr of ["0.1", Number.NaN, undefined, null, {}]) {
+      o.paramGroups[1]!.lr = lr as never;
+      expect(() => o.step()).toThrow(/SGD\.step: lr of paramGroups\[1\] must be a number/);
+    }
+    o.paramGroups[1]!.lr = 1;
+    o.paramGroups[1]!.momentum = "x" as never;
+    expect(() => o.step()).toThrow(/momentum must be a number/);
+    expect([p.item(), last.item()]).toEqual(before); // not the first group either
     expect(() => new optim.StepLR(o, 0)).toThrow(/stepSize must be an integer from 1/);
     expect(() => new optim.StepLR({} as never, 1)).toThrow(/needs an optimiser/);
   });

@@ -2,10 +2,12 @@ import { existsSync, readFileSync } from "node:fs";
 import { release } from "node:os";
 import { afterEach, describe, expect, it } from "vitest";
 import {
+  ArgumentError,
   asyncQueueLength,
   BackendError,
   crossEntropy,
   full,
+  gaussianNllLoss,
   io,
   IndexError,
   manualSeed,
@@ -14,6 +16,7 @@ import {
   nn,
   noGrad,
   optim,
+  rand,
   randint,
   randn,
   runAsync,
@@ -99,6 +102,34 @@ describe.each(backends)("runAsync on %s", (backend) => {
     );
     await expect(runAsync(async () => 1)).rejects.toThrow(/must be synchronous/);
     expect((await runAsync(() => randn([2]))).shape).toEqual([2]);
+  });
+
+  it("takes all inputs of forward, then options", async () => {
+    setBackend(backend);
+    const distance = new nn.PairwiseDistance();
+    const [a, b] = [randn([3, 5]), randn([3, 5])];
+    const expected = distance.forward(a, b).data();
+    expect((await distance.forwardAsync(a, b)).data()).toEqual(expected);
+    const { signal } = new AbortController();
+    expect((await distance.forwardAsync(a, b, { signal })).data()).toEqual(expected);
+    await expect(distance.forwardAsync(a, b, { signla: signal } as never)).rejects.toThrow(/did you mean "signal"/);
+    for (const wrong of [1, {}, null, { aborted: false }])
+      await expect(distance.forwardAsync(a, b, { signal: wrong } as never)).rejects.toThrow(
+        /signal must be an AbortSignal/,
+      );
+  });
+
+  it("losses that refuse values do so in a section, where values cannot be read", async () => {
+    setBackend(backend);
+    const [x, p] = [rand([4, 2]), rand([4, 2])];
+    const entropy = new nn.BCELoss();
+    expect((await entropy.forwardAsync(x, p)).data()).toEqual(entropy.forward(x, p).data());
+    const outside = await entropy.forwardAsync(x.sub(1), p).catch((error: unknown) => error);
+    expect(outside).toBeInstanceOf(ArgumentError);
+    expect((outside as Error).message).toMatch(/binaryCrossEntropy: input must hold probabilities .* of 8 elements/);
+    expect(() => entropy.forward(x.sub(1), p)).toThrow(/but 8 of 8 elements are outside/);
+    await expect(runAsync(() => gaussianNllLoss(x, p, x.neg()))).rejects.toThrow(/variance has negative elements/);
+    expect((await runAsync(() => gaussianNllLoss(x, p, x.exp()))).item()).toBe(gaussianNllLoss(x, p, x.exp()).item());
   });
 
   it("stops at an aborted signal", async () => {

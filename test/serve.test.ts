@@ -25,6 +25,21 @@ const model = (): nn.Module =>
   new nn.Sequential(new nn.Conv2d(1, 3, 3), new nn.ReLU(), new nn.Flatten(), new nn.Linear(3 * 36, 4)).eval();
 
 describe.each(backends)("microBatch on %s", (backend) => {
+  it("refuses batches while its model is in training mode", async () => {
+    setBackend(backend);
+    const net = model();
+    const predict = microBatch(net, { maxDelay: 0 });
+    net.train();
+    const asked = Promise.allSettled([predict(randn([1, 8, 8])), predict(randn([1, 8, 8]))]);
+    for (const { status, ...rest } of await asked) {
+      expect(status).toBe("rejected");
+      expect((rest as PromiseRejectedResult).reason.message).toMatch(/in training mode/);
+    }
+    net.eval();
+    expect((await predict(randn([1, 8, 8]))).shape).toEqual([4]);
+    await predict.close();
+  });
+
   it("gives every caller the bits of its own call, with fewer batches than requests", async () => {
     setBackend(backend);
     manualSeed(5);

@@ -1,4 +1,6 @@
-import { GradientError } from "../core/errors.js";
+import { ArgumentError, GradientError } from "../core/errors.js";
+import { checkOptions } from "../core/options.js";
+import { describe } from "../core/shape.js";
 import type { Gradient, Node } from "./node.js";
 import { primitives } from "./primitives.js";
 
@@ -10,6 +12,8 @@ export const anomaly: { enabled: boolean; checkNaN: boolean } = { enabled: false
  * GradientError at the first operation that returns NaN, naming that place. Slow; for finding faults.
  */
 export function detectAnomaly<T>(fn: () => T, options: { checkNaN?: boolean } = {}): T {
+  if (typeof fn !== "function") throw new ArgumentError(`detectAnomaly: takes a function, got ${describe(fn)}`);
+  checkOptions("detectAnomaly", options, ["checkNaN"]);
   const before = { ...anomaly };
   anomaly.enabled = true;
   anomaly.checkNaN = options.checkNaN ?? true;

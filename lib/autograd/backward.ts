@@ -52,7 +52,12 @@ function checkList(what: string, list: unknown): void {
 export function listed(what: string, given: Tensor | readonly Tensor[]): readonly Tensor[] {
   if (isTensor(given)) return [given];
   checkList(what, given);
-  return Array.from(given);
+  const list: Tensor[] = [];
+  for (const t of given) {
+    list.push(t);
+    if (!isTensor(t)) break; // the caller refuses it; what calls itself a list may be endless
+  }
+  return list;
 }
 
 /** The gradient a pass starts with: given and checked, or 1 for a tensor with one element. */

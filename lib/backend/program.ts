@@ -39,6 +39,8 @@ export class Program implements Backend {
   readonly #needs = new Set<number>();
   readonly #ticket = nextTicket++;
   readonly #undo: (() => void)[] = [];
+  /** What the report of a call is to become, by its position. */
+  readonly #reasons = new Map<number, (report: number) => Error>();
   /** Blocks taken since then are its own. */
   readonly #start = lastTaken();
 
@@ -77,6 +79,10 @@ export class Program implements Backend {
 
   onFailure(undo: () => void): void {
     this.#undo.push(undo);
+  }
+
+  onReport(why: (report: number) => Error): void {
+    this.#reasons.set(this.#kernels.length - 1, why);
   }
 
   /**
@@ -118,6 +124,8 @@ export class Program implements Backend {
     if (record < 0) return new BackendError(`an asynchronous call was not run: ${comeToNothing}`);
     const kernel = this.#kernels[record]!;
     if (result === status.outOfMemory) return noWorkingSpace(kernel);
+    const why = this.#reasons.get(record);
+    if (why !== undefined) return why(result);
     return new IndexError(
       `${kernel} (call ${record} of ${this.#kernels.length} that ran off the event loop): the index or class at position ${result - 1} is out of range`,
     );

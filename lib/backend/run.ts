@@ -15,6 +15,8 @@ export interface Backend {
   run(kernel: KernelName, dtype: DType, sizes: readonly number[], operands: readonly (Tensor | null)[]): number;
   /** Calls are only recorded: remembers what is to be done if they come to nothing. */
   onFailure?(undo: () => void): void;
+  /** Calls are only recorded: remembers what the error is to be if the last one reports something. */
+  onReport?(why: (report: number) => Error): void;
   /** Calls made ready to be run again and again, where that saves something. */
   sequence?(calls: readonly SequenceCall[]): Sequence;
 }
@@ -94,6 +96,11 @@ export function backend(): Backend {
  */
 export function onFailure(undo: () => () => void): void {
   active?.onFailure?.(undo());
+}
+
+/** Where calls are only recorded: what the report of the last one becomes. @internal */
+export function onReport(why: (report: number) => Error): void {
+  active?.onReport?.(why);
 }
 
 /** @internal What the addon throws: nothing was computed, as it checks every length again before it calls a kernel. */

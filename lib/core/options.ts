@@ -43,8 +43,7 @@ export function checkOptions(call: string, options: unknown, known: readonly str
       `${call}: options must be an object such as { ${known[0] ?? ""} }, got ${describe(options)}`,
     );
   }
-  const proto = Object.getPrototypeOf(options) as unknown;
-  if (proto !== Object.prototype && proto !== null) {
+  if (!isPlainObject(options)) {
     throw new ArgumentError(`${call}: options must be a plain object, got ${describe(options)}`);
   }
   for (const key in options) {
@@ -61,10 +60,34 @@ export function checkOptions(call: string, options: unknown, known: readonly str
   }
 }
 
+/** What an options object is: neither a list nor an instance of a class. */
+export function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value) as unknown;
+  return prototype === Object.prototype || prototype === null;
+}
+
 /** Refuses an options object where a call takes none: in JavaScript it would be ignored. */
 export function checkNoOptions(call: string, given: unknown): void {
-  if (typeof given === "object" && given !== null && Object.getPrototypeOf(given) === Object.prototype)
-    checkOptions(call, given, []);
+  if (isPlainObject(given)) checkOptions(call, given, []);
+}
+
+/** An AbortSignal, of whatever realm, or none; else an ArgumentError. */
+export function checkSignal(call: string, signal: unknown): AbortSignal | undefined {
+  if (signal === undefined) return undefined;
+  const given = signal as AbortSignal | null;
+  if (
+    typeof given !== "object" ||
+    given === null ||
+    typeof given.aborted !== "boolean" ||
+    typeof given.throwIfAborted !== "function" ||
+    typeof given.addEventListener !== "function"
+  ) {
+    throw new ArgumentError(
+      `${call}: signal must be an AbortSignal, such as that of an AbortController, got ${describe(signal)}`,
+    );
+  }
+  return given;
 }
 
 /** A finite number, or an ArgumentError. */

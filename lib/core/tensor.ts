@@ -135,10 +135,7 @@ export class Tensor<D extends DType = DType> {
   /** Replaces the gradient; null clears it. */
   set grad(value: Tensor<D> | null) {
     const given = value as unknown as Tensor | null;
-    if (
-      given !== null &&
-      !(given instanceof Tensor && sameShape(given.shape, this.shape) && given.dtype === this.dtype)
-    ) {
+    if (given !== null && !(isTensor(given) && sameShape(given.shape, this.shape) && given.dtype === this.dtype)) {
       throw new ShapeError(
         `grad: the gradient must be a ${this.dtype} tensor ${format(this.shape)}, ${named("got", given)}`,
       );
@@ -259,7 +256,8 @@ export function alias<D extends DType>(
 }
 
 export function isTensor(value: unknown): value is Tensor {
-  return value instanceof Tensor;
+  // An object that was given the prototype alone has none of what the constructor sets.
+  return value instanceof Tensor && value.storage !== undefined;
 }
 
 /** The autograd state of a tensor, made when it has none. */
@@ -283,5 +281,5 @@ export function isDifferentiable(t: Tensor): boolean {
 
 /** For messages: "x [2, 3] float32". */
 export function named(name: string, t: unknown): string {
-  return t instanceof Tensor ? `${name} ${format(t.shape)} ${t.dtype}` : `${name} ${describe(t)}`;
+  return isTensor(t) ? `${name} ${format(t.shape)} ${t.dtype}` : `${name} ${describe(t)}`;
 }

@@ -36,6 +36,9 @@ export function makeBatch<B extends Batch>(
   indices: Int32Array,
   collate?: (samples: readonly B[]) => B,
 ): B | Promise<B> {
+  const given = Object(dataset) as Partial<Dataset & AsyncDataset>;
+  if (typeof given.getAsync !== "function" && typeof given.get !== "function")
+    throw new ArgumentError(`makeBatch: a data set has a length and get(index), got ${describe(dataset)}`);
   if ("getAsync" in dataset) {
     if (collate === undefined && dataset.batchAsync !== undefined) return dataset.batchAsync(indices);
     return Promise.all(Array.from(indices, (i) => dataset.getAsync(i))).then(collate ?? stack<B>);

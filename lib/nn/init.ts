@@ -3,7 +3,7 @@ import type { RandomCode } from "../backend/abi.js";
 import type { DType, FloatDType } from "../core/dtype.js";
 import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkChoice, checkInteger, checkNumber, checkOptions } from "../core/options.js";
-import { describe, format, numel, type Shape } from "../core/shape.js";
+import { checkShape, describe, format, numel, type Shape } from "../core/shape.js";
 import { empty, isTensor, type Tensor } from "../core/tensor.js";
 import { fill_ } from "../ops/inplace.js";
 import { copyInto, floating } from "../ops/kernel.js";
@@ -59,7 +59,7 @@ export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number 
 
 /** Inputs that feed an output, and outputs that an input feeds: of a weight [out, in, kernel...]. */
 export function calculateFan(weight: Tensor | Shape): { fanIn: number; fanOut: number } {
-  const shape = isTensor(weight) ? weight.shape : weight;
+  const shape = isTensor(weight) ? weight.shape : checkShape("calculateFan", weight);
   if (shape.length < 2) {
     throw new ShapeError(
       `calculateFan: a weight needs at least 2 dimensions [out, in, ...], but it is ${format(shape)}`,
@@ -329,6 +329,8 @@ function dot(a: Float64Array, b: Float64Array): number {
  * (which is kaimingUniform_ with a = sqrt(5)). With fanIn 0 the bias is set to zero.
  */
 export function layerDefault(weight: Tensor, bias: Tensor<DType> | null): void {
+  checkTarget("layerDefault", weight);
+  if (bias !== null) checkTarget("layerDefault", bias as Tensor);
   const { fanIn } = calculateFan(weight);
   const bound = fanIn > 0 ? 1 / Math.sqrt(fanIn) : 0;
   if (weight.numel() > 0) uniform_(weight, -bound, bound);

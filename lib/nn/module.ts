@@ -4,7 +4,7 @@ import type { HookHandle } from "../autograd/node.js";
 import { setRequiresGrad } from "../autograd/node.js";
 import { type DType, type FloatDType, isFloating } from "../core/dtype.js";
 import { ArgumentError, DTypeError } from "../core/errors.js";
-import { checkBoolean, checkOptions } from "../core/options.js";
+import { checkBoolean, checkOptions, isPlainObject } from "../core/options.js";
 import { describe, type Shape } from "../core/shape.js";
 import { autogradState, isTensor, type Tensor } from "../core/tensor.js";
 import { type RunAsyncOptions, runAsync } from "../ops/run_async.js";
@@ -14,6 +14,11 @@ import { Parameter, replaceValue, UninitializedParameter } from "./parameter.js"
 import { moduleText } from "./print.js";
 import { collectState, type LoadResult, prepareState, type StateDict } from "./state.js";
 import { type Summary, summarize } from "./summary.js";
+
+/** Refuses what is no module; for others that take one. @internal */
+export function checkModule(call: string, model: unknown): asserts model is Module {
+  if (!(model instanceof Module)) throw new ArgumentError(`${call}: model must be a Module, got ${describe(model)}`);
+}
 
 interface BufferEntry {
   tensor: Tensor | null;
@@ -44,11 +49,14 @@ export abstract class Module {
   abstract forward(...inputs: never[]): unknown;
 
   /**
-   * `forward(x)` for inference, computed off the main thread: unrecorded, with the same bits as the synchronous call.
-   * Several calls may be in flight; they compute one after the other. See `runAsync`.
+   * `forward` for inference, computed off the main thread: unrecorded, with the same bits as the synchronous call.
+   * Takes all inputs of `forward`, then options. Several calls may be in flight; they compute one after the other. See `runAsync`.
    */
-  forwardAsync(x: Tensor, options: RunAsyncOptions = {}): Promise<Tensor> {
-    return runAsync(() => noGrad(() => (this.forward as (x: Tensor) => Tensor)(x)), options);
+  async forwardAsync<Y = Tensor>(...given: readonly Tensor[] | readonly [...Tensor[], RunAsyncOptions]): Promise<Y> {
+    const last = given.at(-1);
+    const inputs = isPlainObject(last) ? given.slice(0, -1) : given;
+    const section = (): Y => noGrad(() => (this.forward as (...inputs: unknown[]) => Y)(...inputs));
+    return await runAsync(section, isPlainObject(last) ? last : {});
   }
 
   // ---- What it is made of ----

@@ -1,5 +1,6 @@
 import { noGrad } from "../autograd/mode.js";
 import type { DType } from "../core/dtype.js";
+import { ArgumentError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
 import { checkShape, format, type Shape } from "../core/shape.js";
 import { isTensor } from "../core/tensor.js";
@@ -31,6 +32,7 @@ export class Summary {
   readonly flops: number;
 
   constructor(given: Pick<Summary, "model" | "inputShape" | "rows" | "parameters" | "trainable">) {
+    if (!Array.isArray(Object(given).rows)) throw new ArgumentError("Summary: is made by model.summary(inputShape)");
     this.model = given.model;
     this.inputShape = given.inputShape;
     this.rows = given.rows;

@@ -14,6 +14,11 @@ import { narrow, reshape } from "../ops/view.js";
 /** What is done to all parameters of a model at once. */
 
 function checkList(call: string, parameters: Tensor | Iterable<Tensor>): Tensor[] {
+  if (
+    typeof (parameters as Partial<Iterable<Tensor>> | null | undefined)?.[Symbol.iterator] !== "function" &&
+    !isTensor(parameters)
+  )
+    throw new ArgumentError(`${call}: parameters must be a tensor or a list of tensors, got ${describe(parameters)}`);
   const list = isTensor(parameters) ? [parameters] : [...parameters];
   for (const [i, p] of list.entries())
     if (!isTensor(p)) throw new ArgumentError(`${call}: parameters[${i}] must be a tensor, got ${describe(p)}`);
@@ -93,6 +98,8 @@ export function parametersToVector(parameters: Iterable<Tensor>): Tensor {
 export function vectorToParameters(vector: Tensor, parameters: Iterable<Tensor>): void {
   const list = checkList("vectorToParameters", parameters);
   const count = list.reduce((n, p) => n + p.numel(), 0);
+  if (!isTensor(vector))
+    throw new ArgumentError(`vectorToParameters: vector must be a tensor, got ${describe(vector)}`);
   if (vector.rank !== 1 || vector.numel() !== count) {
     throw new ShapeError(
       `vectorToParameters: the parameters take a vector [${count}], but it is ${format(vector.shape)}`,

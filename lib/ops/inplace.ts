@@ -3,7 +3,7 @@ import { type Edge, edgeOf, setHistory } from "../autograd/node.js";
 import { type DType, isFloating } from "../core/dtype.js";
 import { ArgumentError, DTypeError, GradientError, ShapeError } from "../core/errors.js";
 import { describe, format, sameShape } from "../core/shape.js";
-import { alias, isTensor, named, Tensor } from "../core/tensor.js";
+import { alias, isTensor, named, type Tensor } from "../core/tensor.js";
 import { binaryInto, copyInto, filled } from "./kernel.js";
 import { type AlphaOptions, add, div, mul, type Operand, scaled, sub } from "./pointwise.js";
 import { asStrided, cast, clone, expand, overlaps, recordCopy, recordPaste } from "./view.js";
@@ -163,7 +163,7 @@ export function div_<D extends DType>(target: Tensor<D>, other: Operand): Tensor
 /** Copies `value` (broadcast, converted) into target. */
 export function copy_<D extends DType>(target: Tensor<D>, value: Tensor): Tensor<D> {
   checkTarget("copy_", target);
-  if (!(value instanceof Tensor)) throw new ArgumentError("copy_: the value must be a tensor; use fill_ for a number");
+  if (!isTensor(value)) throw new ArgumentError("copy_: the value must be a tensor; use fill_ for a number");
   return assign("copy_", target, value);
 }
 

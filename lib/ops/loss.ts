@@ -4,12 +4,13 @@ import { checkChoice, checkNumber, checkOptions } from "../core/options.js";
 import { broadcastShapes, format, sameShape } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import { clampBetween, logSigmoid } from "./activation.js";
-import { eq, gt, logicalAnd, logicalNot, ne } from "./compare.js";
+import { eq, gt, lt, logicalAnd, logicalNot, ne } from "./compare.js";
 import { checkReduction, type Reduction, reduced } from "./cross_entropy.js";
 import { defineOp, type Op } from "./define.js";
 import { checkTensor, floating, sameDType, unary } from "./kernel.js";
 import { abs, add, div, exp, log, mul, neg, type Operand, square, sub } from "./pointwise.js";
 import { mean, sum } from "./reduce.js";
+import { refuseMarked } from "./refuse.js";
 import { unsqueeze } from "./view.js";
 import { maskedFill, where } from "./where.js";
 
@@ -145,18 +146,19 @@ export function binaryCrossEntropy<D extends DType>(
   checkOptions(call, options, ["reduction", "weight"]);
   const reduction = checkReduction(call, options.reduction);
   checkPair(call, input, target, true);
-  const outside = Number(sum(logicalOutside(input)).item());
-  if (outside > 0) {
-    throw new ArgumentError(
-      `${call}: input must hold probabilities between 0 and 1, but ${outside} of ${input.numel()} elements are outside; ` +
-        "use binaryCrossEntropyWithLogits for logits",
-    );
-  }
+  refuseMarked(
+    outside(input),
+    (count) =>
+      new ArgumentError(
+        `${call}: input must hold probabilities between 0 and 1, but ${count ?? "some"} of ${input.numel()} elements are outside; ` +
+          "use binaryCrossEntropyWithLogits for logits",
+      ),
+  );
   const loss = binaryCrossEntropyOp([input, target], undefined);
   return reduced(weighted(call, loss, options.weight ?? null) as Tensor<D>, reduction);
 }
 
-function logicalOutside(x: Tensor): Tensor {
+function outside(x: Tensor): Tensor {
   // |x - 1/2| > 1/2, also true of NaN by the double negative
   return eq(where(gt(unary("abs", sub(x.detach(), 0.5)), 0.5), 1, where(ne(x, x), 1, 0)), 1);
 }
@@ -305,7 +307,7 @@ export function gaussianNllLoss<D extends DType>(
       );
     }
   }
-  if (variance.data().some((v) => v < 0)) throw new ArgumentError(`${call}: variance has negative elements`);
+  refuseMarked(lt(variance.detach(), 0), () => new ArgumentError(`${call}: variance has negative elements`));
   const bounded = clampedValue(spread, eps);
   let loss = mul(add(log(bounded), div(square(sub(input, target)) as Tensor, bounded)), 0.5);
   if (options.full) loss = add(loss, 0.5 * Math.log(2 * Math.PI));

@@ -3,7 +3,7 @@ import { type DType, isFloating } from "../core/dtype.js";
 import { ArgumentError, DTypeError } from "../core/errors.js";
 import { checkNoOptions, checkNumber, checkOptions } from "../core/options.js";
 import { describe } from "../core/shape.js";
-import { isTensor, named, Tensor } from "../core/tensor.js";
+import { isTensor, named, type Tensor } from "../core/tensor.js";
 import { defineOp, type GradContext, type Op, type Sample, type SampleInput } from "./define.js";
 import { binary, filled, floating, unary } from "./kernel.js";
 import { cast, sumTo } from "./view.js";
@@ -34,7 +34,7 @@ export function promoted(name: string, a: Tensor, b: Tensor): [Tensor, Tensor] {
 
 /** @internal */
 export function isOperand(value: unknown): value is Operand {
-  return typeof value === "number" || value instanceof Tensor;
+  return typeof value === "number" || isTensor(value);
 }
 
 /** @internal A number as a scalar tensor that fits `beside` (a fraction beside integers makes both float32). */
@@ -160,8 +160,8 @@ export function add<D extends DType>(a: Tensor<D>, b: Tensor | number, options?:
 export function add(a: Operand, b: Operand, options?: AlphaOptions): Tensor;
 export function add(a: Operand, b: Operand, options?: AlphaOptions): Tensor {
   if (options !== undefined) return add(a, scaled("add", b, options));
-  if (a instanceof Tensor && typeof b === "number" && fits(a, b)) return addScalarOp([a], { value: b });
-  if (b instanceof Tensor && typeof a === "number" && fits(b, a)) return addScalarOp([b], { value: a });
+  if (isTensor(a) && typeof b === "number" && fits(a, b)) return addScalarOp([a], { value: b });
+  if (isTensor(b) && typeof a === "number" && fits(b, a)) return addScalarOp([b], { value: a });
   return addOp(operands("add", a, b), undefined);
 }
 
@@ -170,7 +170,7 @@ export function sub<D extends DType>(a: Tensor<D>, b: Tensor | number, options?:
 export function sub(a: Operand, b: Operand, options?: AlphaOptions): Tensor;
 export function sub(a: Operand, b: Operand, options?: AlphaOptions): Tensor {
   if (options !== undefined) return sub(a, scaled("sub", b, options));
-  if (a instanceof Tensor && typeof b === "number" && fits(a, b)) return addScalarOp([a], { value: -b });
+  if (isTensor(a) && typeof b === "number" && fits(a, b)) return addScalarOp([a], { value: -b });
   return subOp(operands("sub", a, b), undefined);
 }
 
@@ -179,8 +179,8 @@ export function mul<D extends DType>(a: Tensor<D>, b: Tensor | number): Tensor<D
 export function mul(a: Operand, b: Operand): Tensor;
 export function mul(a: Operand, b: Operand, none?: undefined): Tensor {
   checkNoOptions("mul", none);
-  if (a instanceof Tensor && typeof b === "number" && fits(a, b)) return mulScalarOp([a], { value: b });
-  if (b instanceof Tensor && typeof a === "number" && fits(b, a)) return mulScalarOp([b], { value: a });
+  if (isTensor(a) && typeof b === "number" && fits(a, b)) return mulScalarOp([a], { value: b });
+  if (isTensor(b) && typeof a === "number" && fits(b, a)) return mulScalarOp([b], { value: a });
   return mulOp(operands("mul", a, b), undefined);
 }
 

@@ -3,7 +3,7 @@ import { NativeBackend } from "../backend/native.js";
 import { Program } from "../backend/program.js";
 import { ArgumentError, BackendError } from "../core/errors.js";
 import { collectAtRest } from "../core/memory.js";
-import { checkInteger, checkOptions } from "../core/options.js";
+import { checkInteger, checkOptions, checkSignal } from "../core/options.js";
 import { describe } from "../core/shape.js";
 
 /**
@@ -50,7 +50,7 @@ export function asyncQueueLength(): number {
 export async function runAsync<T>(section: () => T, options: RunAsyncOptions = {}): Promise<T> {
   checkOptions("runAsync", options, ["signal"]);
   if (typeof section !== "function") throw new ArgumentError(`runAsync: takes a function, got ${describe(section)}`);
-  const { signal } = options;
+  const signal = checkSignal("runAsync", options.signal);
   signal?.throwIfAborted();
   if (waiting >= queueLimit) {
     throw new BackendError(

@@ -14,7 +14,7 @@ import {
 } from "../core/shape.js";
 import { alias, empty, isDifferentiable, isTensor, type Tensor } from "../core/tensor.js";
 import { defineOp, type Op } from "./define.js";
-import { contiguous, converted, copied, copyInto, filled } from "./kernel.js";
+import { checkTensor, contiguous, converted, copied, copyInto, filled } from "./kernel.js";
 
 /** Views and copies: what changes the window on memory, not the numbers. */
 
@@ -550,5 +550,6 @@ export function detach<D extends DType>(x: Tensor<D>): Tensor<D> {
 
 /** @internal An uninitialised tensor like x. */
 export function emptyLike<D extends DType>(x: Tensor<D>): Tensor<D> {
+  checkTensor("emptyLike", "x", x);
   return empty(x.shape, x.dtype);
 }

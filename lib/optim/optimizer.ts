@@ -63,6 +63,8 @@ export abstract class Optimizer<O extends GroupOptions = GroupOptions> {
 
   /** `defaults` holds every option; one that is undefined must be given by each group. */
   constructor(parameters: GivenParameters<O>, options: unknown, defaults: O) {
+    if (typeof defaults !== "object" || defaults === null)
+      throw new ArgumentError(`${this.constructor.name}: defaults must be an object, got ${describe(defaults)}`);
     checkOptions(this.constructor.name, options, Object.keys(defaults));
     this.defaults = { ...defaults, ...definedOnly(options as Partial<O>) };
     for (const group of asGroups(this.#name, parameters)) this.addParamGroup(group);
@@ -132,6 +134,7 @@ export abstract class Optimizer<O extends GroupOptions = GroupOptions> {
     if (closure !== undefined && typeof closure !== "function")
       throw new ArgumentError(`${this.#name}.step: the closure must be a function, got ${describe(closure)}`);
     const loss = closure === undefined ? undefined : enableGrad(closure);
+    this.#checkGroups();
     onFailure(() => this.remember());
     unrecorded(() => {
       for (const group of this.paramGroups) {
@@ -146,6 +149,17 @@ export abstract class Optimizer<O extends GroupOptions = GroupOptions> {
       }
     });
     return loss;
+  }
+
+  /** Options that were changed since, by hand or by a schedule: before anything is updated. */
+  #checkGroups(): void {
+    const call = `${this.#name}.step`;
+    for (const [i, group] of this.paramGroups.entries()) {
+      const { lr } = group;
+      if (typeof lr !== "number" || Number.isNaN(lr))
+        throw new ArgumentError(`${call}: lr of paramGroups[${i}] must be a number, got ${describe(lr)}`);
+      this.check(call, group);
+    }
   }
 
   /** What is remembered now; the function gives it back, but for what an asynchronous call that failed never computed. @internal */

@@ -29,7 +29,7 @@ export type Series = readonly number[] | readonly { readonly x: number; readonly
 /** Up to seven series as lines over one axis, such as { training: losses, validation: others }. */
 export async function curve(series: Readonly<Record<string, Series>>, options: CurveOptions = {}): Promise<string> {
   checkOptions("curve", options, ["title", "width", "height", "xLabel", "yLabel", "log"]);
-  const names = Object.keys(series);
+  const names = Object.keys(Object(series) as object);
   if (names.length === 0 || names.length > palette.length)
     throw new ArgumentError(`curve: takes 1 to ${palette.length} series by name, got ${names.length}`);
   const points = names.map((name) => {
@@ -109,6 +109,8 @@ export async function confusionMatrix(
   options: FigureOptions & { readonly classes?: readonly string[] } = {},
 ): Promise<string> {
   checkOptions("confusionMatrix", options, ["title", "width", "classes"]);
+  if (!Array.isArray(counts) || !counts.every(Array.isArray))
+    throw new ShapeError(`confusionMatrix: counts must be a square list of lists, got ${describe(counts)}`);
   const n = counts.length;
   if (n === 0 || counts.some((row) => row.length !== n))
     throw new ShapeError(`confusionMatrix: counts must be a square list of lists, got ${n} rows`);
@@ -323,7 +325,10 @@ export async function featureMaps(
 ): Promise<string> {
   checkOptions("featureMaps", options, ["title", "width", "channels"]);
   const most = checkInteger("featureMaps", "channels", options.channels ?? 8, 1);
-  const rows = layers.map(({ name, output }) => {
+  if (!isTensor(image)) throw new ArgumentError(`featureMaps: image must be a tensor, got ${describe(image)}`);
+  if (!Array.isArray(layers) || !layers.every((layer) => isTensor((layer as LayerOutput | undefined)?.output)))
+    throw new ArgumentError(`featureMaps: layers must be a list of { name, output }, got ${describe(layers)}`);
+  const rows = (layers as readonly LayerOutput[]).map(({ name, output }) => {
     if (output.rank !== 3)
       throw new ShapeError(
         `featureMaps: the output of ${name} must be [channels, height, width], got ${format(output.shape)}`,
@@ -356,7 +361,11 @@ export async function misclassified(
 ): Promise<string> {
   checkOptions("misclassified", options, ["title", "width", "classes", "columns"]);
   const name = (label: number): string => options.classes?.[label] ?? String(label);
-  const tiles = mistakes.map(({ image, actual, predicted, confidence }) => ({
+  if (!Array.isArray(mistakes) || !mistakes.every((each) => isTensor((each as Mistake | undefined)?.image)))
+    throw new ArgumentError(
+      `misclassified: mistakes must be a list of { image, actual, predicted, confidence }, got ${describe(mistakes)}`,
+    );
+  const tiles = (mistakes as readonly Mistake[]).map(({ image, actual, predicted, confidence }) => ({
     ...imagePicture(image),
     caption: [`${name(predicted)} (${(100 * confidence).toFixed(0)} %)`, `is ${name(actual)}`],
   }));

@@ -1,12 +1,13 @@
 import { noGrad } from "../autograd/mode.js";
 import { ArgumentError, ShapeError } from "../core/errors.js";
-import { format } from "../core/shape.js";
+import { checkInteger, checkOptions } from "../core/options.js";
+import { describe, format } from "../core/shape.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import type { AsyncDataset, Batch, Dataset } from "../data/dataset.js";
 import { makeBatch } from "../data/dataset.js";
 import { batchGenerator } from "../data/random.js";
 import type { BatchContext } from "../data/transforms.js";
-import type { Module } from "../nn/module.js";
+import { checkModule, type Module } from "../nn/module.js";
 import { softmax } from "../ops/softmax.js";
 import type { LayerOutput, Mistake } from "./figures.js";
 
@@ -18,6 +19,7 @@ export type AnyTransform = (batch: any, context: BatchContext) => Batch;
 
 /** Runs `fn` with all parts in evaluation mode and without recording; the modes come back. */
 async function evaluating<T>(model: Module, fn: () => Promise<T>): Promise<T> {
+  checkModule("report", model);
   const modes = model.modules().map((module) => [module, module.training] as const);
   model.eval();
   try {
@@ -57,8 +59,11 @@ export async function answers(
   dataset: AnyDataset,
   options: { readonly transform?: AnyTransform; readonly mistakes?: number; readonly batchSize?: number } = {},
 ): Promise<Answers> {
-  const size = options.batchSize ?? 250;
-  const most = options.mistakes ?? 24;
+  checkOptions("answers", options, ["transform", "mistakes", "batchSize"]);
+  if (!Number.isInteger((dataset as Dataset | undefined)?.length))
+    throw new ArgumentError(`answers: a data set has a length and get(index), got ${describe(dataset)}`);
+  const size = checkInteger("answers", "batchSize", options.batchSize ?? 250, 1);
+  const most = checkInteger("answers", "mistakes", options.mistakes ?? 24, 0);
   const confusion: number[][] = [];
   let mistakes: Mistake[] = [];
   let right = 0;
@@ -115,6 +120,8 @@ export function convolutions(model: Module, most: number): string[] {
  * @throws {ArgumentError} if a layer does not exist
  */
 export async function layerOutputs(model: Module, x: Tensor, names: readonly string[]): Promise<LayerOutput[]> {
+  checkModule("report", model);
+  if (!Array.isArray(names)) throw new ArgumentError(`report: names of layers must be a list, got ${describe(names)}`);
   const modules = new Map(model.namedModules());
   const found = new Map<string, Tensor>();
   const handles = names.map((name) => {

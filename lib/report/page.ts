@@ -4,8 +4,8 @@ import { checkInteger, checkOptions } from "../core/options.js";
 import { describe } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import type { AsyncDataset, Dataset } from "../data/dataset.js";
-import { writeWhole } from "../io/file.js";
-import { Module } from "../nn/module.js";
+import { checkPath, writeWhole } from "../io/file.js";
+import { checkModule, type Module } from "../nn/module.js";
 import { getBackend, getNumThreads, getTarget } from "../reference/choose.js";
 import type { EpochRecord, FitResult } from "../train/events.js";
 import { confusionMatrix, curve, featureMaps, filters, misclassified } from "./figures.js";
@@ -48,6 +48,7 @@ const optionNames = [
 
 /** Writes the page of a run (see `render`) as one file that opens from disk. */
 export async function save(path: string, options: ReportOptions): Promise<void> {
+  checkPath("report", path);
   writeWhole(path, [Buffer.from(await render(options))]);
 }
 
@@ -56,9 +57,10 @@ export async function save(path: string, options: ReportOptions): Promise<void> 
  * machine. It holds all it needs and takes nothing from the network.
  */
 export async function render(options: ReportOptions): Promise<string> {
+  if (options === undefined) throw new ArgumentError("report: needs options such as { title, model, result }");
   checkOptions("report", options, optionNames);
   const { model, result, validation, transform, classes } = options;
-  if (!(model instanceof Module)) throw new ArgumentError(`report: model must be a Module, got ${describe(model)}`);
+  checkModule("report", model);
   if (!Array.isArray(result?.history))
     throw new ArgumentError(`report: result must be what train.fit gives, got ${describe(result)}`);
   const history = result.history;

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { ArgumentError } from "../core/errors.js";
 import { checkInteger } from "../core/options.js";
 import { describe } from "../core/shape.js";
-import { RecordFile } from "../io/file.js";
+import { checkPath, RecordFile } from "../io/file.js";
 import type { FitEvent } from "../train/events.js";
 import { crc32c } from "./crc.js";
 
@@ -70,8 +70,9 @@ export class EventWriter {
 
   /** Begins a new file in `folder`, which is made if there is none. */
   constructor(folder: string) {
+    const name = checkPath("EventWriter", folder);
     const seconds = Date.now() / 1000;
-    this.path = join(folder, `events.out.tfevents.${Math.floor(seconds)}.${hostname()}.${process.pid}`);
+    this.path = join(name, `events.out.tfevents.${Math.floor(seconds)}.${hostname()}.${process.pid}`);
     this.#file = new RecordFile("EventWriter", this.path);
     this.#write(event(seconds, 0, field(3, asBytes, Buffer.from("brain.Event:2"))));
   }

@@ -1,6 +1,6 @@
 import { noGrad } from "../autograd/mode.js";
 import { ArgumentError, BackendError } from "../core/errors.js";
-import { checkInteger, checkNumber, checkOptions } from "../core/options.js";
+import { checkInteger, checkNumber, checkOptions, checkSignal } from "../core/options.js";
 import { describe, format } from "../core/shape.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import { Module } from "../nn/module.js";
@@ -117,7 +117,7 @@ export function microBatch(
   const request = async (x: Tensor, given: RequestOptions = {}): Promise<Tensor> => {
     checkOptions("microBatch request", given, ["signal"]);
     if (!isTensor(x)) throw new ArgumentError(`microBatch: a request is a tensor, one sample; got ${describe(x)}`);
-    const { signal } = given;
+    const signal = checkSignal("microBatch request", given.signal);
     signal?.throwIfAborted();
     if (closing !== null) throw new BackendError("microBatch: was closed and takes no more requests");
     if (queue.length >= maxQueue) {
@@ -181,13 +181,18 @@ function computation(
   model: Module | ((batch: Tensor) => Tensor | Promise<Tensor>),
 ): (samples: readonly Tensor[]) => Promise<readonly Tensor[]> {
   if (model instanceof Module) {
-    if (model.training) {
+    const check = (): void => {
+      if (!model.training) return;
       throw new ArgumentError(
         "microBatch: the model is in training mode, where samples of a batch influence each other; call model.eval()",
       );
-    }
+    };
+    check();
     const forward = model.forward.bind(model) as (x: Tensor) => unknown;
-    return (samples) => runAsync(() => noGrad(() => rows(forward(stack(samples)), samples.length)));
+    return (samples) => {
+      check(); // it may have been switched meanwhile
+      return runAsync(() => noGrad(() => rows(forward(stack(samples)), samples.length)));
+    };
   }
   if (typeof model !== "function")
     throw new ArgumentError(`microBatch: needs a module or a function, got ${describe(model)}`);

@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { ArgumentError, GradientError, StateError } from "../core/errors.js";
-import { checkChoice, checkInteger, checkNumber, checkOptions } from "../core/options.js";
+import { checkChoice, checkInteger, checkNumber, checkOptions, checkSignal } from "../core/options.js";
 import { describe } from "../core/shape.js";
 import type { Batch } from "../data/dataset.js";
 import { saveSafetensors } from "../io/safetensors.js";
-import { Module } from "../nn/module.js";
+import { checkModule, type Module } from "../nn/module.js";
 import { clipGradNorm_, clipGradValue_ } from "../nn/utils.js";
 import { OneCycleLR } from "../optim/onecycle.js";
 import { Optimizer } from "../optim/optimizer.js";
@@ -167,7 +167,8 @@ function checkFit<B extends Batch, M extends Metrics, T extends Metrics>(
 ): void {
   if (options === undefined) throw new ArgumentError("fit: needs options such as { train, optimizer, loss }");
   checkOptions("fit", options, optionNames);
-  if (!(model instanceof Module)) throw new ArgumentError(`fit: model must be a Module, got ${describe(model)}`);
+  checkSignal("fit", options.signal);
+  checkModule("fit", model);
   const { train, validation, optimizer, parts } = options;
   for (const [name, source] of Object.entries({ train, validation })) {
     if (source === undefined && name === "validation") continue;
@@ -224,6 +225,7 @@ export class FitRun<M extends Metrics = Metrics, T extends Metrics = Metrics>
 
   /** @internal */
   constructor(start: (settle: (result: FitResult<M, T>) => void) => AsyncGenerator<FitEvent<M, T>, void>) {
+    if (typeof start !== "function") throw new ArgumentError("FitRun: is made by fit(model, options)");
     let settle!: (result: FitResult<M, T>) => void;
     let fail!: (error: unknown) => void;
     this.#result = new Promise((resolve, reject) => {

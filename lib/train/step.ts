@@ -3,7 +3,7 @@ import { checkOptions } from "../core/options.js";
 import { describe } from "../core/shape.js";
 import type { Tensor } from "../core/tensor.js";
 import type { Batch } from "../data/dataset.js";
-import { Module } from "../nn/module.js";
+import { checkModule, type Module } from "../nn/module.js";
 import { Optimizer } from "../optim/optimizer.js";
 import type { AnyOptimizer } from "../optim/schedule.js";
 import { asyncQueueLimit, runAsync } from "../ops/run_async.js";
@@ -42,7 +42,7 @@ export function trainStep<B extends Batch = Batch>(
 ): TrainStep<B> {
   const call = "trainStep";
   checkOptions(call, options, ["forward"]);
-  if (!(model instanceof Module)) throw new ArgumentError(`${call}: model must be a Module, got ${describe(model)}`);
+  checkModule(call, model);
   if (!(optimizer instanceof Optimizer))
     throw new ArgumentError(`${call}: optimizer must be one of optim, got ${describe(optimizer)}`);
   if (typeof loss !== "function")

@@ -10,7 +10,7 @@ import { imagined, Storage } from "../../core/storage.js";
 import { empty, isTensor, Tensor } from "../../core/tensor.js";
 import { contiguous } from "../../ops/kernel.js";
 import { foldNorm, type NormConstants } from "../fuse.js";
-import { isUninitialized, Module } from "../module.js";
+import { checkModule, isUninitialized, Module } from "../module.js";
 import type { Summary } from "../summary.js";
 import { fuseCalls } from "./fusions.js";
 import { Plan } from "./plan.js";
@@ -53,6 +53,7 @@ export class OptimizedModule<M extends Module = Module> extends Module {
   /** @internal Use `optimizeForInference`. */
   constructor(model: M) {
     super();
+    checkModule("optimizeForInference", model);
     this.#model = model;
     this.training = false;
     this.#look();
@@ -224,8 +225,6 @@ export class OptimizedModule<M extends Module = Module> extends Module {
  * calls throw it, too, if its forward cannot be recorded
  */
 export function optimizeForInference<M extends Module>(model: M): OptimizedModule<M> {
-  if (!(model instanceof Module))
-    throw new ArgumentError(`optimizeForInference: model must be a module, got ${describe(model)}`);
   return model instanceof OptimizedModule ? (model as OptimizedModule<M>) : new OptimizedModule(model);
 }
 

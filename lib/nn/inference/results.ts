@@ -1,20 +1,15 @@
 import { ArgumentError } from "../../core/errors.js";
+import { isPlainObject } from "../../core/options.js";
 import { describe } from "../../core/shape.js";
 import { isTensor, type Tensor } from "../../core/tensor.js";
 
 /** What a forward returns: a tensor, or lists and plain objects of such. */
 
-function isPlain(value: unknown): value is Readonly<Record<string, unknown>> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
-}
-
 /** @internal All tensors of a result, in order. */
 export function tensorsOf(result: unknown): Tensor[] {
   if (isTensor(result)) return [result];
   if (Array.isArray(result)) return result.flatMap(tensorsOf);
-  if (isPlain(result)) return Object.values(result).flatMap(tensorsOf);
+  if (isPlainObject(result)) return Object.values(result).flatMap(tensorsOf);
   if (result === null || result === undefined) return [];
   throw new ArgumentError(
     `optimizeForInference: forward must return tensors, or lists and plain objects of them, but returned ${describe(result)}`,
@@ -27,7 +22,8 @@ export function rebuilt(result: unknown, tensors: readonly Tensor[]): unknown {
   const build = (value: unknown): unknown => {
     if (isTensor(value)) return tensors[next++];
     if (Array.isArray(value)) return value.map(build);
-    if (isPlain(value)) return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, build(entry)]));
+    if (isPlainObject(value))
+      return Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, build(entry)]));
     return value;
   };
   return build(result);
