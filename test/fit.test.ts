@@ -221,6 +221,26 @@ describe("fit", () => {
     expect(() => train.fit(model, { ...options(), resume: true })).toThrow(/resume needs checkpoint/);
     expect(() => train.fit(model, { ...options(), train: 5 } as never)).toThrow(/train must be a DataLoader/);
     expect(() => train.fit(model, { ...options(), parts: { model } })).toThrow(/fit saves a part of that name/);
+    expect(() => train.fit(model, { ...options(), signal: 3 } as never)).toThrow(/signal must be an AbortSignal/);
+    expect(() => train.fit(model, { ...options(), trainMetrics: { a: 3 } } as never)).toThrow(
+      /fit: trainMetrics\.a must be a metric with reset, update and value, got 3/,
+    );
+  });
+
+  it("refuses what a loss or a metric must not be, wherever it is called", async () => {
+    const [batch] = [...loader];
+    const list = [batch!];
+    for (const [wrong, message] of [
+      [() => 3, /loss must return a tensor with one element, got 3/],
+      [(o: Tensor) => o, /loss must return a tensor with one element, .* got \[8, 2\]/],
+    ] as const) {
+      const loss = wrong as never;
+      await expect(train.fit(model, { ...options(), loss })).rejects.toThrow(message);
+      await expect(train.evaluate(model, list, { loss })).rejects.toThrow(message);
+      await expect(train.trainStep(model, optimizer, loss)(batch!)).rejects.toThrow(message);
+      expect(() => train.meanLoss(loss).update(batch![0], batch![1])).toThrow(message);
+    }
+    await expect(train.evaluate(model, list, { metrics: { a: 1 } as never })).rejects.toThrow(/metrics\.a must be/);
   });
 });
 

@@ -1,6 +1,15 @@
 import { Buffer } from "node:buffer";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32, deflateRawSync, deflateSync, gzipSync } from "node:zlib";
@@ -88,6 +97,22 @@ describe.each(Object.keys(readers))("%s", (name) => {
       expect(message).toContain(at("rubbish"));
     }
   });
+});
+
+it("files are not saved in the place of what is none", () => {
+  execFileSync("mkfifo", [at("taken")]);
+  const model = new nn.Linear(2, 2);
+  for (const [path, kind] of [
+    [at("taken"), "a pipe"],
+    [folder, "a folder"],
+  ] as const) {
+    expect(() => io.saveSafetensors(path, model.stateDict())).toThrow(`${path} is ${kind}; only regular files`);
+    expect(() => train.saveCheckpoint(path, { model })).toThrow(FileError);
+    expect(lstatSync(path).isFile()).toBe(false);
+  }
+  symlinkSync(at("taken"), at("link")); // a link is replaced
+  io.saveNpy(at("link"), ones([2]));
+  expect(io.loadNpy(at("link")).toArray()).toEqual([1, 1]);
 });
 
 /** Files that once went wrong somewhere, here or elsewhere, by how they end. */

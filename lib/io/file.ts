@@ -2,6 +2,7 @@ import {
   closeSync,
   constants,
   fstatSync,
+  lstatSync,
   fsyncSync,
   ftruncateSync,
   mkdirSync,
@@ -52,7 +53,7 @@ function flagsOf({ followLinks = true }: Opening): number {
   return readFlags | (followLinks ? 0 : (constants.O_NOFOLLOW ?? 0));
 }
 
-function checkRegular(call: string, name: string, stats: Stats): void {
+function checkRegular(call: string, name: string, stats: Stats, done = "read"): void {
   if (stats.isFile()) return;
   const kind = stats.isDirectory()
     ? "a folder"
@@ -62,7 +63,7 @@ function checkRegular(call: string, name: string, stats: Stats): void {
         ? "a device"
         : "no regular file";
   throw new FileError(
-    `${call}: ${name} is ${kind}; only regular files are read`,
+    `${call}: ${name} is ${kind}; only regular files are ${done}`,
     stats.isDirectory() ? "EISDIR" : "EINVAL",
   );
 }
@@ -207,6 +208,9 @@ export const mostFile: number = 2 ** 31;
  */
 export function writeWhole(path: string, pieces: Iterable<Uint8Array>): void {
   const name = checkPath("save", path);
+  const old = writing(name, () => lstatSync(name, { throwIfNoEntry: false }));
+  // Renaming would put a file in the place of a device, for all programs. (A link is replaced, not what it leads to.)
+  if (old !== undefined && !old.isSymbolicLink()) checkRegular("save", name, old, "written");
   const temporary = join(
     dirname(name),
     `.${basename(name)}.${hostname()}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`,

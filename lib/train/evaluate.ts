@@ -1,11 +1,11 @@
 import { noGrad } from "../autograd/mode.js";
 import { scope } from "../autograd/scope.js";
-import { ArgumentError } from "../core/errors.js";
+import { ArgumentError, ShapeError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
-import { describe } from "../core/shape.js";
+import { describe, format } from "../core/shape.js";
 import { isTensor, type Tensor } from "../core/tensor.js";
 import type { Batch } from "../data/dataset.js";
-import { Module } from "../nn/module.js";
+import { checkModule, type Module } from "../nn/module.js";
 import type { Metric } from "./metrics.js";
 
 /** What hands out the batches of an epoch each time it is iterated: a DataLoader, or a list of batches. */
@@ -50,7 +50,11 @@ export async function evaluate<B extends Batch, M extends Metrics = Record<never
   options: EvaluateOptions<B, M> = {},
 ): Promise<Evaluation<M>> {
   checkOptions("evaluate", options, ["loss", "metrics", "forward"]);
-  if (!(model instanceof Module)) throw new ArgumentError(`evaluate: needs a module, got ${describe(model)}`);
+  checkModule("evaluate", model);
+  if (options.loss !== undefined && typeof options.loss !== "function")
+    throw new ArgumentError(
+      `evaluate: loss must be a function (output, target) => tensor, got ${describe(options.loss)}`,
+    );
   if (
     typeof batches !== "object" ||
     batches === null ||
@@ -59,6 +63,7 @@ export async function evaluate<B extends Batch, M extends Metrics = Record<never
     throw new ArgumentError(`evaluate: needs batches to iterate over, such as a DataLoader, got ${describe(batches)}`);
   const metrics = (options.metrics ?? {}) as M;
   const forward = options.forward ?? forwardOf<B>(model);
+  checkMetrics("evaluate", "metrics", metrics);
   for (const metric of Object.values(metrics)) metric.reset();
   let total = 0;
   let samples = 0;
@@ -70,7 +75,8 @@ export async function evaluate<B extends Batch, M extends Metrics = Record<never
       scope(() =>
         noGrad(() => {
           const output = forward(batch);
-          if (options.loss !== undefined) total += Number(options.loss(output, batch[1]!).item()) * size;
+          if (options.loss !== undefined)
+            total += Number(checkLoss("evaluate", options.loss(output, batch[1]!)).item()) * size;
           for (const metric of Object.values(metrics)) metric.update(output, batch[1]!);
         }),
       );
@@ -90,6 +96,33 @@ export async function evaluate<B extends Batch, M extends Metrics = Record<never
 /** @internal */
 export function valuesOf<M extends Metrics>(metrics: M): MetricValues<M> {
   return Object.fromEntries(Object.entries(metrics).map(([name, metric]) => [name, metric.value()])) as MetricValues<M>;
+}
+
+/** @internal What a loss function returned: a tensor with one element. */
+export function checkLoss(call: string, loss: unknown): Tensor {
+  if (!isTensor(loss))
+    throw new ArgumentError(`${call}: loss must return a tensor with one element, got ${describe(loss)}`);
+  if (loss.numel() !== 1) {
+    throw new ShapeError(
+      `${call}: loss must return a tensor with one element, such as a mean over the batch, got ${format(loss.shape)}`,
+    );
+  }
+  return loss;
+}
+
+/** @internal Refuses what are no metrics by name. */
+export function checkMetrics(call: string, option: string, metrics: unknown): void {
+  if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics))
+    throw new ArgumentError(
+      `${call}: ${option} must be metrics by name, such as { accuracy: train.accuracy() }, got ${describe(metrics)}`,
+    );
+  for (const [name, metric] of Object.entries(metrics)) {
+    const given = Object(metric) as Partial<Metric>;
+    if ([given.reset, given.update, given.value].some((method) => typeof method !== "function"))
+      throw new ArgumentError(
+        `${call}: ${option}.${name} must be a metric with reset, update and value, got ${describe(metric)}`,
+      );
+  }
 }
 
 /** @internal Number of samples of a batch. */

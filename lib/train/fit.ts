@@ -21,6 +21,8 @@ import {
   type Loss,
   type Metrics,
   valuesOf,
+  checkLoss,
+  checkMetrics,
 } from "./evaluate.js";
 import type { EndReason, EpochEvent, EpochRecord, FitEvent, FitResult, ValidationEvent } from "./events.js";
 import { progress } from "./progress.js";
@@ -184,6 +186,8 @@ function checkFit<B extends Batch, M extends Metrics, T extends Metrics>(
   if (!(optimizer instanceof Optimizer))
     throw new ArgumentError(`fit: optimizer must be one of optim, got ${describe(optimizer)}`);
   checkInteger("fit", "epochs", options.epochs, 0);
+  for (const option of ["metrics", "trainMetrics"] as const)
+    if (options[option] !== undefined) checkMetrics("fit", option, options[option]);
   if (options.accumulate !== undefined) checkInteger("fit", "accumulate", options.accumulate, 1);
   if (options.clipNorm !== undefined) checkNumber("fit", "clipNorm", options.clipNorm, 0);
   if (options.clipValue !== undefined) checkNumber("fit", "clipValue", options.clipValue, 0);
@@ -428,7 +432,7 @@ async function* events<B extends Batch, M extends Metrics, T extends Metrics>(
           const group = Math.min(accumulate, batches - (at.batch - placeInGroup));
           if (placeInGroup === 0) optimizer.zeroGrad();
           const output = forward(batch);
-          const loss = options.loss(output, batch[1]!);
+          const loss = checkLoss("fit", options.loss(output, batch[1]!));
           const value = Number(loss.item());
           if (!Number.isFinite(value)) {
             throw new GradientError(

@@ -2,6 +2,7 @@ import { ArgumentError, ShapeError, StateError } from "../core/errors.js";
 import { checkInteger } from "../core/options.js";
 import { describe, format } from "../core/shape.js";
 import { named, type Tensor } from "../core/tensor.js";
+import { checkLoss } from "./evaluate.js";
 
 /** What is measured over all batches of an epoch. Give fresh ones to every run: they count as they go. */
 export interface Metric<Value = number> {
@@ -131,7 +132,7 @@ export function meanLoss(loss: (output: Tensor, target: Tensor) => Tensor): Metr
     },
     update(output, target) {
       const size = output.shape[0] ?? 1;
-      total += Number(loss(output, target).item()) * size;
+      total += Number(checkLoss("meanLoss", loss(output, target)).item()) * size;
       count += size;
     },
     value: () => (count === 0 ? Number.NaN : total / count),

@@ -7,7 +7,7 @@ import { checkModule, type Module } from "../nn/module.js";
 import { Optimizer } from "../optim/optimizer.js";
 import type { AnyOptimizer } from "../optim/schedule.js";
 import { asyncQueueLimit, runAsync } from "../ops/run_async.js";
-import { checkBatch, type Forward, forwardOf, type Loss } from "./evaluate.js";
+import { checkBatch, type Forward, forwardOf, type Loss, checkLoss } from "./evaluate.js";
 
 export interface TrainStepOptions<B extends Batch = Batch> {
   /** How the model is called on a batch; default model.forward(batch[0]). */
@@ -56,7 +56,7 @@ export function trainStep<B extends Batch = Batch>(
 
   const record = (batch: B): Tensor => {
     optimizer.zeroGrad();
-    const value = inTraining(model, () => loss(forward(batch), batch[1]!));
+    const value = inTraining(model, () => checkLoss(call, loss(forward(batch), batch[1]!)));
     value.backward();
     optimizer.step();
     return value;
