@@ -119,6 +119,24 @@ describe("splits", () => {
   });
 });
 
+describe("DataLoader", () => {
+  it("refuses data sets without a size, and functions that are none or give no batch", () => {
+    const set = (length: unknown) => ({ length, get: () => [tensor([1])] }) as never;
+    for (const length of [-1, Number.NaN, 0.5, 2 ** 40])
+      expect(() => new data.DataLoader(set(length))).toThrow(/the dataset's length must be an integer/);
+    const numbers = data.arrays([1, 2, 3]);
+    for (const name of ["collate", "transform"])
+      expect(() => new data.DataLoader(numbers, { [name]: 3 })).toThrow(`${name} must be a function, got 3`);
+    expect(() => new data.DataLoader(numbers, { shuffle: "no" } as never)).toThrow(/shuffle must be true or false/);
+    for (const wrong of [async (batch: unknown) => batch, () => {}, () => 3]) {
+      expect(() => [...new data.DataLoader(numbers, { transform: wrong as never })]).toThrow(
+        /transform must return a batch, a list of tensors/,
+      );
+      expect(() => [...new data.DataLoader(numbers, { collate: wrong as never })]).toThrow(/collate .* must return/);
+    }
+  });
+});
+
 describe("transforms", () => {
   it("normalise by channel, bytes as values from 0 to 1", () => {
     const x = images(2, 2, 3, 3);

@@ -29,6 +29,7 @@ const switches: ReadonlySet<string> = new Set([
   ...["training", "useInputStats", "affine", "elementwiseAffine", "trackRunningStats"],
   ...["logTarget", "logInput", "full", "swap"],
   ...["requiresGrad", "createGraph", "retainGraph", "allowUnused"],
+  ...["shuffle", "dropLast", "persistentWorkers", "resume", "compress"],
   ...["nesterov", "amsgrad", "maximize", "centered", "threePhase", "cycleMomentum"],
 ]);
 

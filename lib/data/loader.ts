@@ -83,6 +83,9 @@ export class DataLoader<Sample extends Batch = Batch, B extends Batch = Sample> 
         `DataLoader: the dataset must have a length and get(index) (or getAsync), got ${describe(dataset)}`,
       );
     }
+    for (const name of ["collate", "transform"] as const)
+      if (options[name] !== undefined && typeof options[name] !== "function")
+        throw new ArgumentError(`DataLoader: ${name} must be a function, got ${describe(options[name])}`);
     const workers = checkInteger("DataLoader", "workers", options.workers ?? 0, 0, 1024);
     checkInteger("DataLoader", "prefetch", options.prefetch ?? 2, 1);
     if (workers > 0 && sourceOf(dataset) === undefined) {
@@ -102,14 +105,20 @@ export class DataLoader<Sample extends Batch = Batch, B extends Batch = Sample> 
       );
     }
     this.dataset = dataset;
+    this.#samples();
     this.batchSize = checkInteger("DataLoader", "batchSize", options.batchSize ?? 1, 1);
     checkInteger("DataLoader", "seed", options.seed ?? 0, 0, Number.MAX_SAFE_INTEGER);
     this.#options = options;
   }
 
+  /** Samples now; data sets may grow. */
+  #samples(): number {
+    return checkInteger("DataLoader", "the dataset's length", this.dataset.length, 0);
+  }
+
   /** Batches per epoch. */
   get length(): number {
-    const n = this.dataset.length / this.batchSize;
+    const n = this.#samples() / this.batchSize;
     return this.#options.dropLast ? Math.floor(n) : Math.ceil(n);
   }
 
@@ -127,7 +136,7 @@ export class DataLoader<Sample extends Batch = Batch, B extends Batch = Sample> 
 
   /** Sample numbers in the order of an epoch. */
   order(epoch: number): Int32Array {
-    const n = this.dataset.length;
+    const n = this.#samples();
     if (!this.#options.shuffle) return Int32Array.from({ length: n }, (_, i) => i);
     // A stream per epoch: the seed keys it, the epoch picks where it starts.
     const generator = new RandomGenerator();
@@ -238,8 +247,14 @@ export class DataLoader<Sample extends Batch = Batch, B extends Batch = Sample> 
   #transformed(batch: Sample, b: number): B {
     const { transform, seed = 0 } = this.#options;
     // Without a transform both are the same type: that is B's default.
-    if (transform === undefined) return batch as Batch as B;
+    if (transform === undefined) return checkedBatch("collate (or the data set's batch)", batch as Batch as B);
     const context: BatchContext = { epoch: this.#epoch, batch: b, random: batchGenerator(seed, this.#epoch, b) };
-    return transform.call(this.#options, batch, context);
+    return checkedBatch("transform", transform.call(this.#options, batch, context));
   }
+}
+
+function checkedBatch<B extends Batch>(from: string, batch: B): B {
+  if (!Array.isArray(batch))
+    throw new ArgumentError(`DataLoader: ${from} must return a batch, a list of tensors, got ${describe(batch)}`);
+  return batch;
 }
