@@ -3,10 +3,6 @@ import { join } from "node:path";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { makeBatch } from "../lib/data/dataset.js";
-import { clampBetween } from "../lib/ops/activation.js";
-import { checkIndex } from "../lib/ops/index_checks.js";
-import { reduceDims } from "../lib/ops/reduce.js";
 import * as xcorr from "./support/xcorr.js";
 import {
   BackendError,
@@ -274,20 +270,6 @@ it("sizes of nothing cost nothing: they are refused where JavaScript or a kernel
     1, 2, 6, 6,
   ]);
   expect(performance.now() - started).toBeLessThan(2000);
-});
-
-it("what one file of the library lends to another is not exported to everybody", () => {
-  // By identity: files may give one name to different things.
-  const shown = new Set<unknown>(
-    [xcorr, xcorr.nn.functional, xcorr.data, xcorr.nn, xcorr.io, xcorr.train].flatMap((part) => Object.values(part)),
-  );
-  expect(shown.has(xcorr.conv2d)).toBe(true);
-  expect(shown.has(checkIndex) || shown.has(reduceDims) || shown.has(makeBatch) || shown.has(clampBetween)).toBe(false);
-  const text = readFileSync(join(folder, "ops/index.ts"), "utf8");
-  for (const [, file] of text.matchAll(/export \* from "\.\/(\w+)\.js"/g))
-    expect(readFileSync(join(folder, `ops/${file}.ts`), "utf8"), file).not.toMatch(
-      /@internal(?:(?!\*\/)[\s\S])*\*\/\s*export (?:async )?(?:function|const|class)/,
-    );
 });
 
 describe("hostile arguments", () => {

@@ -208,9 +208,7 @@ export const mostFile: number = 2 ** 31;
  */
 export function writeWhole(path: string, pieces: Iterable<Uint8Array>): void {
   const name = checkPath("save", path);
-  const old = writing(name, () => lstatSync(name, { throwIfNoEntry: false }));
-  // Renaming would put a file in the place of a device, for all programs. (A link is replaced, not what it leads to.)
-  if (old !== undefined && !old.isSymbolicLink()) checkRegular("save", name, old, "written");
+  checkReplaceable(name);
   const temporary = join(
     dirname(name),
     `.${basename(name)}.${hostname()}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`,
@@ -233,6 +231,17 @@ export function writeWhole(path: string, pieces: Iterable<Uint8Array>): void {
     rmSync(temporary, { force: true });
     throw unwritable("save", name, error);
   }
+}
+
+/** Renaming would put a file in the place of a device or a pipe, for all programs. (A link is replaced, not what it leads to.) */
+function checkReplaceable(name: string): void {
+  let old: Stats | undefined;
+  try {
+    old = lstatSync(name, { throwIfNoEntry: false });
+  } catch (error) {
+    throw unwritable("save", name, error);
+  }
+  if (old !== undefined && !old.isSymbolicLink()) checkRegular("save", name, old, "written");
 }
 
 /** What a system call's error becomes; others are those of who gave what is written. */
