@@ -14,14 +14,16 @@ import { narrow, reshape } from "../ops/view.js";
 /** What is done to all parameters of a model at once. */
 
 function checkList(call: string, parameters: Tensor | Iterable<Tensor>): Tensor[] {
-  if (
-    typeof (parameters as Partial<Iterable<Tensor>> | null | undefined)?.[Symbol.iterator] !== "function" &&
-    !isTensor(parameters)
-  )
+  const given: unknown = isTensor(parameters) ? [parameters] : parameters;
+  const iterable = typeof Object(given)[Symbol.iterator] === "function" && !ArrayBuffer.isView(given);
+  if (!iterable)
     throw new ArgumentError(`${call}: parameters must be a tensor or a list of tensors, got ${describe(parameters)}`);
-  const list = isTensor(parameters) ? [parameters] : [...parameters];
-  for (const [i, p] of list.entries())
-    if (!isTensor(p)) throw new ArgumentError(`${call}: parameters[${i}] must be a tensor, got ${describe(p)}`);
+  const list: Tensor[] = [];
+  for (const p of given as Iterable<unknown>) {
+    if (!isTensor(p))
+      throw new ArgumentError(`${call}: parameters[${list.length}] must be a tensor, got ${describe(p)}`);
+    list.push(p);
+  }
   return list;
 }
 
