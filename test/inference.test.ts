@@ -409,7 +409,7 @@ describe("optimizeForInference", () => {
     const model = nn.models.resnetCifar(8);
     const x = randn([1, 3, 8, 8]);
     expect(() => nn.optimizeForInference(model)).toThrow(/ResNet is in training mode; call eval\(\)/);
-    expect(() => nn.optimizeForInference(3 as never)).toThrow(/model must be a module, got 3/);
+    expect(() => nn.optimizeForInference(3 as never)).toThrow(/model must be a Module, got 3/);
     model.eval();
     const fast = nn.optimizeForInference(model);
     expect(nn.optimizeForInference(fast)).toBe(fast);
