@@ -1,4 +1,3 @@
-import "./methods.js"; // the methods in the types
 import "./primitives.js";
 import "./methods.js"; // for their types, which only it declares
 
