@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 // Worker threads run JavaScript: these loaders are those of the build.
-import { data, MemoryLimitError, memoryStats, setMemoryLimit, StateError, type Tensor } from "xcorr";
+import { data, MemoryLimitError, setMemoryLimit, StateError, type Tensor } from "xcorr";
 
 describe("loaders with worker threads", () => {
   const module = pathToFileURL(join(import.meta.dirname, "jobs/digits.js"));
