@@ -69,11 +69,11 @@ const restBudget = 16 * 1024 * 1024;
  */
 const restSteps = 64;
 /**
- * At this moment of rest everything is collected into as few pages as can be: what loading and the first steps have left,
- * and what V8's compilers add later fits into what that frees. Once, and early, because it takes ten milliseconds and for
- * as long some megabytes more.
+ * At these moments of rest everything is collected into as few pages as can be: what loading and the first steps have left,
+ * and what V8's compilers add later fits into what that frees. Early, because each takes ten milliseconds and for as long
+ * some megabytes more.
  */
-const settlingRest = 16;
+const settlingRests: readonly number[] = [16, 64];
 /**
  * The 1st, 2nd, 4th, 8th, ... collection at rest is a full one, as much grows old in the first thousands of steps; later the
  * budgets decide. Both only in a heap of at most so many bytes: in a larger one V8 collects often enough, and it takes long.
@@ -423,7 +423,7 @@ function find(capacity: number): Block {
 export function collectAtRest(step: boolean): void {
   if (hooks?.collect === undefined) return;
   if (step) stepsSinceCollection++;
-  if (++rests === settlingRest && hooks.heapBytes() < settledHeapBytes) {
+  if (settlingRests.includes(++rests) && hooks.heapBytes() < settledHeapBytes) {
     collect(true, true);
   } else if (
     handedSinceCollection > restBudget ||
