@@ -272,6 +272,15 @@ it("sizes of nothing cost nothing: they are refused where JavaScript or a kernel
   expect(performance.now() - started).toBeLessThan(2000);
 });
 
+it("models refuse plans that are none", () => {
+  const { BasicBlock, ResNet, VGG } = nn.models;
+  for (const wrong of [undefined, null, 3, {}]) {
+    expect(() => new VGG(wrong as never)).toThrow(/VGG: plan must be a list/);
+    expect(() => new ResNet(BasicBlock, wrong as never)).toThrow(/ResNet: blocks must be a list/);
+    expect(() => new ResNet(wrong as never, [1, 1, 1])).toThrow(/ResNet: block must be a class such as/);
+  }
+});
+
 describe("hostile arguments", () => {
   it("finds what it is to call", () => {
     expect(targets.length).toBeGreaterThan(600);

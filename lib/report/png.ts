@@ -1,5 +1,6 @@
 import { ArgumentError } from "../core/errors.js";
 import { checkOptions } from "../core/options.js";
+import { describe } from "../core/shape.js";
 
 /**
  * A figure as a PNG file, drawn by resvg (an optional peer dependency).
@@ -7,6 +8,8 @@ import { checkOptions } from "../core/options.js";
  */
 export async function toPng(svg: string, options: { readonly scale?: number } = {}): Promise<Uint8Array> {
   checkOptions("toPng", options, ["scale"]);
+  if (typeof svg !== "string")
+    throw new ArgumentError(`toPng: svg must be what a function of report gave, got ${describe(svg)}`);
   const name = "@resvg/resvg-js";
   let resvg: { Resvg: new (svg: string, options: object) => { render(): { asPng(): Uint8Array } } };
   try {

@@ -142,6 +142,12 @@ export class ResNet extends Module {
     const stem = checkChoice(call, "stem", options.stem ?? "imagenet", ["imagenet", "cifar"]);
     const numClasses = checkInteger(call, "numClasses", options.numClasses ?? 1000, 1);
     const inChannels = checkInteger(call, "inChannels", options.inChannels ?? 3, 1);
+    if (typeof block !== "function" || typeof block.expansion !== "number")
+      throw new ArgumentError(
+        `${call}: block must be a class such as BasicBlock or Bottleneck, got ${describe(block)}`,
+      );
+    if (!Array.isArray(blocks))
+      throw new ArgumentError(`${call}: blocks must be a list of 3 or 4 numbers, got ${describe(blocks)}`);
     const widths = options.widths ?? [64, 128, 256, 512].slice(0, blocks.length);
     if (widths.length !== blocks.length || blocks.length < 3 || blocks.length > 4)
       throw new ArgumentError(

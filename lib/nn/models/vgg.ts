@@ -1,5 +1,7 @@
 import type { DType } from "../../core/dtype.js";
+import { ArgumentError } from "../../core/errors.js";
 import { checkInteger, checkNumber, checkOptions } from "../../core/options.js";
+import { describe } from "../../core/shape.js";
 import type { Tensor } from "../../core/tensor.js";
 import { flatten } from "../../ops/view.js";
 import { ReLU } from "../activation.js";
@@ -51,9 +53,11 @@ export class VGG extends Module {
     const numClasses = checkInteger("VGG", "numClasses", options.numClasses ?? 1000, 1);
     const hidden = checkInteger("VGG", "hidden", options.hidden ?? 4096, 1);
     const p = checkNumber("VGG", "dropout", options.dropout ?? 0.5, 0, 1);
+    if (!Array.isArray(plan))
+      throw new ArgumentError(`VGG: plan must be a list of channels (0 is a max pool), got ${describe(plan)}`);
     this.features = new Sequential();
     let channels = options.inChannels ?? 3;
-    for (const out of plan) {
+    for (const out of plan as readonly number[]) {
       if (out === 0) {
         this.features.append(new MaxPool2d(2));
         continue;
