@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { release } from "node:os";
 import { afterEach, describe, expect, it } from "vitest";
@@ -341,6 +342,29 @@ describe.runIf(nativeBuilt)("sections in flight", () => {
     const before = memoryStats().collections;
     for (let i = 0; i < 20; i++) (await model.forwardAsync(x)).dispose();
     expect(memoryStats().collections - before).toBeLessThan(2);
+  });
+
+  it("takes one signal for many calls, without a warning of leaked listeners", async () => {
+    const warnings: Error[] = [];
+    const listen = (warning: Error): void => void warnings.push(warning);
+    process.on("warning", listen);
+    const [kept, ended] = [new AbortController(), new AbortController()];
+    const model = new nn.Linear(3, 2).eval();
+    const predict = serve.microBatch(model, { maxBatch: 4, maxDelay: 0 });
+    const ask = (signal: AbortSignal): Promise<Tensor>[] =>
+      Array.from({ length: 40 }, (_, i) =>
+        i % 2 ? model.forwardAsync(randn([1, 3]), { signal }) : predict(randn([3]), { signal }),
+      );
+    const answers = Promise.all(ask(kept.signal));
+    const refusals = Promise.allSettled(ask(ended.signal));
+    ended.abort(new Error("client has gone"));
+    expect((await answers).length).toBe(40);
+    for (const one of await refusals) expect(one).toMatchObject({ reason: ended.signal.reason });
+    expect([kept, ended].map(({ signal }) => getEventListeners(signal, "abort").length)).toEqual([0, 0]);
+    await predict.close();
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", listen);
+    expect(warnings).toEqual([]);
   });
 
   it("aborts a call that waits, not the ones around it", async () => {

@@ -1,3 +1,4 @@
+import { whenAborted } from "../core/abort.js";
 import type { DType } from "../core/dtype.js";
 import { BackendError, IndexError } from "../core/errors.js";
 import type { Block } from "../core/block.js";
@@ -91,6 +92,7 @@ export class Program implements Backend {
    */
   async execute(signal?: AbortSignal): Promise<void> {
     const { addon } = this.#native;
+    let forget = (): void => {};
     const takeBack = (): void => {
       if (addon.takeBack(this.#ticket)) this.#lose();
     };
@@ -101,7 +103,7 @@ export class Program implements Backend {
       inFlight.add(this);
       const done = addon.runProgram(this.#tape.written(), this.#ticket, this.#ticketsNeeded());
       giveTape(this.#tape);
-      signal?.addEventListener("abort", takeBack, { once: true });
+      if (signal !== undefined) forget = whenAborted(signal, takeBack);
       const { status: result, record } = await done;
       if (result === takenBack && signal?.aborted === true) throw signal.reason;
       this.#checkOperands(); // what it was to read may have come to nothing meanwhile; then it has not run
@@ -112,7 +114,7 @@ export class Program implements Backend {
       throw error;
     } finally {
       inFlight.delete(this);
-      signal?.removeEventListener("abort", takeBack);
+      forget();
     }
   }
 

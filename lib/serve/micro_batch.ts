@@ -1,3 +1,4 @@
+import { whenAborted } from "../core/abort.js";
 import { noGrad } from "../autograd/mode.js";
 import { ArgumentError, BackendError } from "../core/errors.js";
 import { checkInteger, checkNumber, checkOptions, checkSignal } from "../core/options.js";
@@ -127,10 +128,11 @@ export function microBatch(
     }
     const kind = `${format(x.shape)} ${x.dtype}`;
     return await new Promise<Tensor>((resolve, reject) => {
+      let forget = (): void => {};
       const settle = (): boolean => {
         if (made.settled) return false;
         made.settled = true;
-        signal?.removeEventListener("abort", onAbort);
+        forget();
         return true;
       };
       const made: Request = {
@@ -154,7 +156,7 @@ export function microBatch(
         made.reject(signal!.reason);
         pump();
       };
-      signal?.addEventListener("abort", onAbort, { once: true });
+      if (signal !== undefined) forget = whenAborted(signal, onAbort);
       queue.push(made);
       pump();
     });
