@@ -27,7 +27,7 @@ struct FewChannels {
   int64_t terms, band;                  // of the reduction; rows of outputs in a task
   bool one_run;
   T* packed_w = nullptr;
-  int64_t* offset = nullptr;
+  int64_t *offset = nullptr, *filter_position = nullptr;  // of the terms
   bool failed = false;
 
   FewChannels(const Runtime& runtime_, const Correlation<T>& conv_)
@@ -83,29 +83,36 @@ struct FewChannels {
   void pack_weights() {
     const Split panels = row_panels<T>(conv.out_channels), blocks = depth_blocks(terms);
     const int64_t taps = conv.taps();
+    for (int64_t k = 0; k < terms; k++)
+      filter_position[k] = k < taps ? conv.filter_position(k) : filter_position[k - taps] + conv.w_in;
+    // Terms in the order in which their weights lie: the panels are transposed filters.
+    const bool in_order = conv.w_in == taps && filter_position[terms - 1] == terms - 1;
     for (int64_t group = 0; group < conv.groups; group++)
-      for (int64_t block = 0; block < blocks.parts; block++) {
-        const int64_t first = blocks.start(block), depth = blocks.size(block);
-        T* const to = packed_w + group * conv.out_channels * terms + conv.out_channels * first;
-        for (int64_t k = 0; k < depth; k++) {  // a term's place is found once for all panels
-          const int64_t term = first + k;
-          const T* const from =
-              conv.w + group * conv.w_group + term / taps * conv.w_in + conv.filter_position(term % taps);
-          for (int64_t panel = 0; panel < panels.parts; panel++) {
-            const int64_t row = panels.start(panel), rows = panels.size(panel);
-            for (int64_t m = 0; m < rows; m++) to[row * depth + k * rows + m] = from[(row + m) * conv.w_out];
+      for (int64_t block = 0; block < blocks.parts; block++)
+        for (int64_t panel = 0; panel < panels.parts; panel++) {
+          const int64_t row = panels.start(panel), rows = panels.size(panel), depth = blocks.size(block);
+          T* to = packed_w + group * conv.out_channels * terms + conv.out_channels * blocks.start(block) + row * depth;
+          const T* const from = conv.w + group * conv.w_group + row * conv.w_out;
+          if (in_order) {
+            transpose_matrix<T>(from + blocks.start(block), conv.w_out, rows, depth, to, rows, rows);
+            continue;
           }
+          for (int64_t k = blocks.start(block); k < blocks.start(block) + depth; k++)
+            for (int64_t m = 0; m < rows; m++) *to++ = from[m * conv.w_out + filter_position[k]];
         }
-      }
   }
 
   // Offsets of the terms, (channel, tap) pairs, in the copied band.
   void locate(int64_t* to) const {
     const int64_t taps = conv.taps();
     for (int64_t k = 0; k < terms; k++) {
-      const int64_t c = k / taps, th = k % taps / w.taps, tw = k % w.taps;
+      if (k >= taps) {
+        to[k] = to[k - taps] + channel_size();
+        continue;
+      }
+      const int64_t th = k / w.taps, tw = k % w.taps;
       const int64_t row = h.offset + th * h.tap_step - lowest, column = w.offset + tw * w.tap_step + left;
-      to[k] = c * channel_size() + (row * w.step + column % w.step) * pitch + column / w.step;
+      to[k] = (row * w.step + column % w.step) * pitch + column / w.step;
     }
   }
 
@@ -203,10 +210,11 @@ struct FewChannels {
   int64_t execute() {
     packed_w =
         static_cast<T*>(runtime.scratch(0, larger(1, conv.groups * conv.out_channels * terms) * int64_t(sizeof(T))));
-    offset = static_cast<int64_t*>(runtime.scratch(1, larger(1, terms) * int64_t(sizeof(int64_t))));
+    offset = static_cast<int64_t*>(runtime.scratch(1, larger(1, 2 * terms) * int64_t(sizeof(int64_t))));
     if (!packed_w || !offset) return kOutOfMemory;
-    pack_weights();
+    filter_position = offset + terms;
     locate(offset);
+    pack_weights();
     const int64_t tasks = conv.batch * conv.groups * ceil_div(h.count, band);
     if (conv.operations() > 1e6)
       run_tasks(runtime, tasks, [this](int64_t i) { task(i); });

@@ -12,6 +12,28 @@
 namespace xcorr {
 namespace {
 
+// Codes of places, one per lane.
+template <class T>
+XCORR_INLINE typename Simd<T>::I load_places(const int32_t* from) {
+  if constexpr (sizeof(T) == 4) {
+    return load(from);
+  } else {
+    alignas(64) int64_t each[Simd<T>::lanes];
+    for (int i = 0; i < Simd<T>::lanes; i++) each[i] = from[i];
+    return load(each);
+  }
+}
+template <class T>
+XCORR_INLINE void store_places(int32_t* to, typename Simd<T>::I places) {
+  if constexpr (sizeof(T) == 4) {
+    store(to, places);
+  } else {
+    alignas(64) int64_t each[Simd<T>::lanes];
+    store(each, places);
+    for (int i = 0; i < Simd<T>::lanes; i++) to[i] = int32_t(each[i]);
+  }
+}
+
 // What forward and gradient have in common. Windows cover 2 * windows_h by 2 * windows_w outputs.
 template <class T>
 struct PooledConv {
@@ -49,11 +71,10 @@ struct PooledConv {
 
   // Offsets of the (channel, tap) pairs in the source of a block.
   void locate(int64_t* to) const {
-    const int64_t taps = s.kernel[1] * s.kernel[2];
-    for (int64_t i = 0; i < terms; i++) {
-      const int64_t c = i / taps, th = i % taps / s.kernel[2], tw = i % s.kernel[2];
-      to[i] = ((c * padded_h + th * s.dilation[1]) * padded_w + tw * s.dilation[2]) * kWide;
-    }
+    for (int64_t c = 0; c < channels; c++)
+      for (int64_t th = 0; th < s.kernel[1]; th++)
+        for (int64_t tw = 0; tw < s.kernel[2]; tw++)
+          *to++ = ((c * padded_h + th * s.dilation[1]) * padded_w + tw * s.dilation[2]) * kWide;
   }
 
   template <class Body>
@@ -110,16 +131,6 @@ struct ConvMaxPool : PooledConv<T> {
         place(static_cast<int32_t*>(operands[4])),
         panels(split_evenly(outputs, kRows)) {}
 
-  static void store_places(int32_t* to, I places) {
-    if constexpr (sizeof(Integer) == 4) {
-      store(to, places);
-    } else {
-      alignas(64) Integer each[kLanes];
-      store(each, places);
-      for (int i = 0; i < kLanes; i++) to[i] = int32_t(each[i]);
-    }
-  }
-
   // A window of one vector of images: its source, and its results in the planes of the panel's channels.
   template <int kCount>
   [[gnu::noinline]] static void tile(const ConvMaxPool& call, const T* weights, const T* from, const T* bias, T* y,
@@ -155,7 +166,7 @@ struct ConvMaxPool : PooledConv<T> {
   template <bool kRelu>
   XCORR_MEMBER static void finish(const PlacedMax<T>& best, T* y, int32_t* place) {
     store(y, kRelu ? activate<T>(best.value, activation::relu) : best.value);
-    store_places(place, kRelu ? select(best.value > splat<T>(0), best.place, I{} + Integer(4)) : best.place);
+    store_places<T>(place, kRelu ? select(best.value > splat<T>(0), best.place, I{} + Integer(4)) : best.place);
   }
   XCORR_MEMBER static PlacedMax<T> largest(const V (&sums)[4]) {
     const auto right = sums[1] > sums[0], below_right = sums[3] > sums[2];
@@ -212,10 +223,8 @@ struct ConvMaxPool : PooledConv<T> {
     if (!packed_w || !offset) return kOutOfMemory;
     Base::locate(offset);
     for (int64_t panel = 0; panel < panels.parts; panel++) {
-      T* const to = packed_w + panels.start(panel) * terms;
-      const int64_t rows = panels.size(panel);
-      for (int64_t m = 0; m < rows; m++)
-        for (int64_t k = 0; k < terms; k++) to[k * rows + m] = w[(panels.start(panel) + m) * terms + k];
+      const int64_t rows = panels.size(panel), at = panels.start(panel) * terms;
+      transpose_matrix<T>(w + at, terms, rows, terms, packed_w + at, rows, rows);
     }
     Base::for_each_task(runtime, blocks, [this](int64_t block) { task(block); });
     return failed ? int64_t(kOutOfMemory) : int64_t(kOk);

@@ -2,11 +2,13 @@
 // images; the gradients of a block's windows are spread over the convolution's outputs in memory of its own, with
 // images as lanes, and multiplied there.
 //
-// The weights' gradient is that of conv_weight_grad_rows.inl, whose tile and sums these are. The gradient of x goes tap
+// The weights' gradient is that of conv_max_pool_chosen.inl or, where a row of taps has few terms, of
+// conv_weight_grad_rows.inl, whose tile and sums these are. The gradient of x goes tap
 // column by tap column: of every row it reaches as many columns as there are outputs, so no product is with a zero
 // beyond them, and the taps above each other by all output channels are one run of terms.
 #pragma once
 #include "conv_max_pool.inl"
+#include "conv_max_pool_chosen.inl"
 #include "sum_parts.inl"
 
 namespace xcorr {
@@ -29,9 +31,12 @@ struct ConvMaxPoolGrad : PooledConv<T> {
   int64_t width, height;        // of the outputs that windows cover
   Split k_panels, pair_panels;  // of the weights' gradient
   Split x_panels;               // input channels of the gradient of x
+  Split x_parts;                // of its output channels, whose rows under the taps fit the first-level cache
   Split bands;                  // of rows of windows
   Split chunks;                 // of blocks
-  T* packed_w = nullptr;        // [panel][tap column][tap row][output channel][channel of the panel]
+  ChosenOutputs<T> chosen;      // computes the weights' gradient where `by_choice`
+  bool by_choice;
+  T* packed_w = nullptr;  // [panel][part][tap column][tap row][output channel of the part][channel of the panel]
   int64_t *offset = nullptr, *dy_offset = nullptr;
   T *sums = nullptr, *bias_sums = nullptr;
   bool failed = false;
@@ -51,24 +56,32 @@ struct ConvMaxPoolGrad : PooledConv<T> {
         k_panels(split_evenly(outputs, Rows::panel_of(outputs))),
         pair_panels(split_evenly(terms, Rows::panel_of(outputs) > 4 ? 4 : Rows::kPairs)),
         x_panels(split_evenly(channels, kRows)),
-        chunks{blocks, smaller(blocks, 16)} {
+        x_parts(split_evenly(outputs, larger(1, 28672 / larger(1, s.kernel[1] * width * kWide * int64_t(sizeof(T)))))),
+        chunks{blocks, smaller(blocks, 16)},
+        chosen(sizes),
+        by_choice(ChosenOutputs<T>::fits(sizes)) {
     // Gradients of a panel of output channels in 28 KB of the first-level cache. Bands decide the order of the sums, so
     // they are the same on every target.
     const int64_t row = 2 * (outputs <= 6 ? outputs : 4) * width * kWide * int64_t(sizeof(T));
     bands = split_evenly(windows_h, larger(1, 28672 / larger(1, row)));
   }
 
-  static I load_places(const int32_t* from) {
-    if constexpr (sizeof(Integer) == 4) {
-      return load(from);
-    } else {
-      alignas(64) Integer each[kLanes];
-      for (int i = 0; i < kLanes; i++) each[i] = from[i];
-      return load(each);
+  // What relu lets through of the gradients of one channel's windows, in place; their sum is added to `total`.
+  void pass(T* gradients, const int32_t* at, T* total) const {
+    const V zero = splat<T>(0);
+    for (int lane = 0; lane < kWide; lane += kLanes) {
+      V sum = zero;
+      for (int64_t i = lane; i < windows * kWide; i += kWide) {
+        const V g = select(load_places<T>(at + i) == I{} + Integer(4), zero, load(gradients + i));
+        store(gradients + i, g);
+        sum = sum + g;
+      }
+      store(total + lane, load(total + lane) + sum);
     }
   }
 
   // The gradients of `rows` rows of windows of one channel, spread over their outputs; their sum is added to `total`.
+  template <bool kTotal>
   void spread(const T* from, const int32_t* at, int64_t rows, T* to, T* total) const {
     const V zero = splat<T>(0);
     const I first = I{};
@@ -80,14 +93,14 @@ struct ConvMaxPoolGrad : PooledConv<T> {
       for (int64_t i = 0; i < rows; i++, out += width * kWide)
         for (int64_t j = 0; j < windows_w; j++, gradient += kWide, places += kWide, out += 2 * kWide) {
           const V g = load(gradient);
-          const I p = load_places(places);
+          const I p = load_places<T>(places);
           const V a = select(p == first, g, zero), b = select(p == first + Integer(1), g, zero);
           const V c = select(p == first + Integer(2), g, zero), d = select(p == first + Integer(3), g, zero);
           store(out, a), store(out + kWide, b);
           store(out + width * kWide, c), store(out + (width + 1) * kWide, d);
-          sum = sum + ((a + b) + (c + d));
+          if (kTotal) sum = sum + ((a + b) + (c + d));
         }
-      store(total + lane, load(total + lane) + sum);
+      if (kTotal) store(total + lane, load(total + lane) + sum);
     }
   }
 
@@ -155,17 +168,20 @@ struct ConvMaxPoolGrad : PooledConv<T> {
         while (first < last && row + s.pad[1] - (last - 1) * step < 0) last--;
         if (first == last) continue;
         const T* const source = gradients + (row + s.pad[1] - first * step) * width * kWide;
-        for (int64_t tw = 0; tw < taps_w; tw++) {
-          const int64_t shift = tw * s.dilation[2] - s.pad[2];  // from a column of the outputs to one of x
-          const int64_t begin = larger(0, -shift), end = smaller(width, columns - shift);
-          if (begin >= end) continue;
-          const T* const weights = packed_w + (c * taps_h * taps_w + (tw * taps_h + first) * count) * outputs;
-          const Split tiles = split_evenly(end - begin, kPixels);
-          for (int64_t t = 0; t < tiles.parts; t++) {
-            const int64_t q = begin + tiles.start(t);
-            find_tile<kRows, kPixels>(count, tiles.size(t))(
-                (last - first) * outputs, weights, dy_offset, source + q * kWide,
-                to + c * plane + (row * columns + q + shift) * kWide, plane);
+        for (int64_t part = 0; part < x_parts.parts; part++) {
+          const int64_t k = x_parts.start(part), parts = x_parts.size(part);
+          const T* const weights = packed_w + taps_h * taps_w * (c * outputs + k * count) + first * parts * count;
+          for (int64_t tw = 0; tw < taps_w; tw++) {
+            const int64_t shift = tw * s.dilation[2] - s.pad[2];  // from a column of the outputs to one of x
+            const int64_t begin = larger(0, -shift), end = smaller(width, columns - shift);
+            if (begin >= end) continue;
+            const Split tiles = split_evenly(end - begin, kPixels);
+            for (int64_t t = 0; t < tiles.parts; t++) {
+              const int64_t q = begin + tiles.start(t);
+              find_tile<kRows, kPixels>(count, tiles.size(t))(
+                  (last - first) * parts, weights + tw * taps_h * parts * count, dy_offset + k * taps_h,
+                  source + q * kWide, to + c * plane + (row * columns + q + shift) * kWide, plane);
+            }
           }
         }
       }
@@ -176,31 +192,46 @@ struct ConvMaxPoolGrad : PooledConv<T> {
     const int64_t count = outputs * terms, in = volume(s.in), window_lanes = windows * kWide;
     const int64_t rows = dx ? windows_h : bands.size(0);  // of windows, spread at a time
     const int64_t plane = 4 * rows * windows_w * kWide, dx_size = dx ? channels * in * kWide : 0;
-    const int64_t size = (count + outputs) * kWide + Base::source_size() + outputs * (window_lanes + plane) + dx_size;
-    T* const own = static_cast<T*>(runtime.scratch(4, size * int64_t(sizeof(T))));
-    if (!own) {
+    const bool spreads = dx || !by_choice;
+    const int64_t sums_size = by_choice ? chosen.sums_size() : count * kWide;
+    const int64_t source_size = by_choice ? chosen.pixels_size() + 2 * window_lanes : Base::source_size();
+    const int64_t size =
+        outputs * kWide + sums_size + source_size + outputs * window_lanes + (spreads ? outputs * plane : 0) + dx_size;
+    T* const bias = static_cast<T*>(runtime.scratch(4, size * int64_t(sizeof(T))));
+    if (!bias) {
       failed = true;
       return;
     }
-    T *const bias = own + count * kWide, *const source = bias + outputs * kWide;
-    T *const gradients = source + Base::source_size(), *const outputs_gradients = gradients + outputs * window_lanes;
-    T* const x_gradients = outputs_gradients + outputs * plane;
-    for (int64_t i = 0; i < (count + outputs) * kWide; i += kLanes) store(own + i, splat<T>(0));
+    T *const own = bias + outputs * kWide, *const source = own + sums_size;
+    T *const gradients = source + source_size, *const outputs_gradients = gradients + outputs * window_lanes;
+    T* const x_gradients = outputs_gradients + (spreads ? outputs * plane : 0);
+    T* const spare = source + chosen.pixels_size();
+    for (int64_t i = 0; i < outputs * kWide + sums_size; i += kLanes) store(bias + i, splat<T>(0));
     const int64_t end = chunks.start(chunk) + chunks.size(chunk);
     for (int64_t block = chunks.start(chunk); block < end; block++) {
-      Base::read_source(x, block, source);
-      for (int64_t k = 0; k < outputs; k++)
-        transpose_matrix<T>(dy + (block * kWide * outputs + k) * windows, outputs * windows, Base::images(block),
-                            windows, gradients + k * window_lanes, kWide, kWide);
       const int32_t* const places = place + block * outputs * window_lanes;
-      for (int64_t band = 0; band < bands.parts; band++) {
+      for (int64_t k = 0; k < outputs; k++) {
+        T* const to = gradients + k * window_lanes;
+        transpose_matrix<T>(dy + (block * kWide * outputs + k) * windows, outputs * windows, Base::images(block),
+                            windows, to, kWide, kWide);
+        if (by_choice) pass(to, places + k * window_lanes, bias + k * kWide);
+      }
+      if (by_choice) {
+        const bool finite = chosen.read_pixels(x, block, source);
+        chosen.add(block, finite, gradients, places, source, reinterpret_cast<int32_t*>(spare + window_lanes), spare,
+                   own);
+      } else {
+        Base::read_source(x, block, source);
+      }
+      for (int64_t band = 0; spreads && band < bands.parts; band++) {
         const int64_t start = bands.start(band), within = dx ? 4 * start * windows_w * kWide : 0;
         for (int64_t k = 0; k < outputs; k++) {
           const int64_t from = k * window_lanes + start * windows_w * kWide;
-          spread(gradients + from, places + from, bands.size(band), outputs_gradients + k * plane + within,
-                 bias + k * kWide);
+          T* const to = outputs_gradients + k * plane + within;
+          by_choice ? spread<false>(gradients + from, places + from, bands.size(band), to, nullptr)
+                    : spread<true>(gradients + from, places + from, bands.size(band), to, bias + k * kWide);
         }
-        if (terms > 0)
+        if (terms > 0 && !by_choice)
           multiply(outputs_gradients + within, plane, source + 2 * start * padded_w * kWide, 2 * bands.size(band), own);
       }
       if (!dx) continue;
@@ -209,22 +240,25 @@ struct ConvMaxPoolGrad : PooledConv<T> {
         transpose_matrix<T>(x_gradients + c * in * kWide, kWide, in, Base::images(block),
                             dx + (block * kWide * channels + c) * in, channels * in, in);
     }
-    add_lanes(own, count, sums + chunk * count);
+    by_choice ? chosen.write(own, sums + chunk * count) : add_lanes(own, count, sums + chunk * count);
     add_lanes(bias, outputs, bias_sums + chunk * outputs);
   }
 
   void pack_weights() {
     const int64_t taps_h = s.kernel[1], taps_w = s.kernel[2];
     T* to = packed_w;
+    int64_t* at = dy_offset;
     for (int64_t panel = 0; panel < x_panels.parts; panel++)
-      for (int64_t tw = 0; tw < taps_w; tw++)
-        for (int64_t th = 0; th < taps_h; th++)
-          for (int64_t k = 0; k < outputs; k++)
-            for (int64_t m = 0; m < x_panels.size(panel); m++)
-              *to++ = w[((k * channels + x_panels.start(panel) + m) * taps_h + th) * taps_w + tw];
-    for (int64_t th = 0; th < taps_h; th++)
-      for (int64_t k = 0; k < outputs; k++)
-        dy_offset[th * outputs + k] = (k * height - th * s.dilation[1]) * width * kWide;
+      for (int64_t part = 0; part < x_parts.parts; part++)
+        for (int64_t tw = 0; tw < taps_w; tw++)
+          for (int64_t th = 0; th < taps_h; th++)
+            for (int64_t k = x_parts.start(part); k < x_parts.start(part) + x_parts.size(part); k++)
+              for (int64_t m = 0; m < x_panels.size(panel); m++)
+                *to++ = w[((k * channels + x_panels.start(panel) + m) * taps_h + th) * taps_w + tw];
+    for (int64_t part = 0; part < x_parts.parts; part++)
+      for (int64_t th = 0; th < taps_h; th++)
+        for (int64_t k = x_parts.start(part); k < x_parts.start(part) + x_parts.size(part); k++)
+          *at++ = (k * height - th * s.dilation[1]) * width * kWide;
   }
 
   int64_t execute() {
@@ -235,14 +269,16 @@ struct ConvMaxPoolGrad : PooledConv<T> {
       for (int64_t i = 0; dx && i < s.batch * channels * volume(s.in); i++) dx[i] = 0;
       return kOk;
     }
-    offset =
-        static_cast<int64_t*>(runtime.scratch(0, larger(1, terms + s.kernel[1] * outputs) * int64_t(sizeof(int64_t))));
+    const int64_t places = by_choice ? windows : 0;
+    offset = static_cast<int64_t*>(
+        runtime.scratch(0, larger(1, terms + s.kernel[1] * outputs + places) * int64_t(sizeof(int64_t))));
     sums = static_cast<T*>(runtime.scratch(1, chunks.parts * (count + outputs) * int64_t(sizeof(T))));
     packed_w = static_cast<T*>(runtime.scratch(2, larger(1, count) * int64_t(sizeof(T))));
     if (!offset || !sums || !packed_w) return kOutOfMemory;
     dy_offset = offset + terms;
     bias_sums = sums + chunks.parts * count;
     Base::locate(offset);
+    if (by_choice) chosen.locate(reinterpret_cast<int32_t*>(dy_offset + s.kernel[1] * outputs));
     if (channels == 0) dx = nullptr;  // nothing to write
     if (dx) pack_weights();
     Base::for_each_task(runtime, chunks.parts, [this](int64_t chunk) { task(chunk); });
