@@ -27,7 +27,9 @@
 //        K from 16 to 128, at least 0.7 of the windows' taps exist (7x7, 5x5).
 //     8. conv_image_lanes.inl: 24 images or more, rows of less than 24 outputs, 4 <= K <= 64, two to 32 taps, small
 //        images; the input gradient with stride 1.
-//     9. conv_few_channels.inl: K <= 64, C <= 32, more than one tap.
+//     9. conv_few_channels.inl: K <= 64, C <= 32, more than one tap. Before it conv_channel_lanes.inl, forward,
+//        float32: stride 1, K a multiple of 16, 32 to 384 terms, rows of 7 outputs or more, an eighth shorter than
+//        those that the taps reach.
 //    10. conv_pointwise.inl: one tap, stride 1, no padding, images of 16 pixels or more.
 //        conv_pointwise_kept.inl (forward, float32), the same bits, if weights are kept, or too few for that and an
 //        image has more than 256 pixels; and if an image has up to 64 pixels, or all have together up to 1024 (4096
@@ -51,6 +53,7 @@
 //     9. conv_weight_grad.inl: anything.
 // Few channels, one tap and direct apply to each phase of a strided input gradient by itself, with its own taps.
 #pragma once
+#include "conv_channel_lanes.inl"
 #include "conv_direct.inl"
 #include "conv_few_channels.inl"
 #include "conv_image_lanes.inl"
@@ -169,6 +172,9 @@ int64_t conv(const ConvSizes& s, const Runtime& runtime, void* const* operands) 
   }
   if (image_lanes_fit(correlation))
     return asks ? int64_t(kOk) : ImageLanes<T>(named(runtime, "image lanes"), correlation).execute();
+  if constexpr (sizeof(T) == 4)
+    if (ChannelLanes::fits(correlation))
+      return asks ? int64_t(kOk) : ChannelLanes(named(runtime, "channel lanes"), correlation).execute();
   if (few_channels_fit(correlation))
     return asks ? int64_t(kOk) : FewChannels<T>(named(runtime, "few channels"), correlation).execute();
   if (pointwise_fits(correlation)) {
