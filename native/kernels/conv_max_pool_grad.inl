@@ -72,7 +72,7 @@ struct ConvMaxPoolGrad : PooledConv<T> {
     for (int lane = 0; lane < kWide; lane += kLanes) {
       V sum = zero;
       for (int64_t i = lane; i < windows * kWide; i += kWide) {
-        const V g = select(load_places<T>(at + i) == I{} + Integer(4), zero, load(gradients + i));
+        const V g = select((load_places<T>(at + i) & Integer(-4)) == I{}, load(gradients + i), zero);
         store(gradients + i, g);
         sum = sum + g;
       }

@@ -292,6 +292,22 @@ ConvSizes random_conv() {
       s.in[d] = (s.out[d] - 1) * stride + random_in(1, stride);
     }
   }
+  if (chance(0.08)) {  // a few images with short rows, output channels in sixteens
+    s.batch = random_in(1, 9);
+    s.groups = 1;
+    s.in_channels = random_in(1, 12);
+    s.out_channels = 16 * random_in(1, 4);
+    for (int d = 0; d < kSpatial; d++) {
+      s.kernel[d] = d == 0 ? 1 : random_in(2, 6);
+      s.stride[d] = 1;
+      s.dilation[d] = d == 0 || chance(0.8) ? 1 : 2;
+      const int64_t reach = (s.kernel[d] - 1) * s.dilation[d] + 1;
+      s.pad[d] = d == 0 || chance(0.4) ? 0 : random_in(0, s.kernel[d]);
+      const int64_t after = d == 0 || chance(0.4) ? 0 : random_in(0, s.kernel[d]);
+      s.in[d] = d == 0 ? 1 : random_in(reach, 26);
+      s.out[d] = s.in[d] + s.pad[d] + after - reach + 1;
+    }
+  }
   if (chance(0.08)) {  // one channel in a group, a small square filter, rows that fill vectors
     s.batch = random_in(1, 3);
     s.groups = s.in_channels = random_in(1, 20);
