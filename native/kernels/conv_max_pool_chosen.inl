@@ -35,7 +35,7 @@ struct ChosenOutputs : PooledConv<T> {
         pitch(padded_w * channels),
         image(padded_h * pitch + kWide),
         vector_panels(split_evenly(ceil_div(row, kLanes), kVectors)),
-        tap_panels(split_evenly(s.kernel[1], smaller(kTapRows, kSums / vector_panels.size(0)))) {}
+        tap_panels(split_evenly(s.kernel[1], smaller(kTapRows, kSums / larger(1, vector_panels.size(0))))) {}
 
   // Rows of terms that fill lanes: with fewer, loads of half of a vector cost more than they save.
   static bool fits(const ConvSizes& s) {

@@ -3,9 +3,9 @@
 // images as lanes, and multiplied there.
 //
 // The weights' gradient is that of conv_max_pool_chosen.inl or, where a row of taps has few terms, of
-// conv_weight_grad_rows.inl, whose tile and sums these are. The gradient of x goes tap
-// column by tap column: of every row it reaches as many columns as there are outputs, so no product is with a zero
-// beyond them, and the taps above each other by all output channels are one run of terms.
+// conv_weight_grad_rows.inl, whose tile and sums these are. The gradient of x goes tap column by tap column: of every
+// row it reaches as many columns as there are outputs, so no product is with a zero beyond them, and the taps above
+// each other by some output channels, whose rows fit the first-level cache, are one run of terms.
 #pragma once
 #include "conv_max_pool.inl"
 #include "conv_max_pool_chosen.inl"
@@ -169,8 +169,8 @@ struct ConvMaxPoolGrad : PooledConv<T> {
         if (first == last) continue;
         const T* const source = gradients + (row + s.pad[1] - first * step) * width * kWide;
         for (int64_t part = 0; part < x_parts.parts; part++) {
-          const int64_t k = x_parts.start(part), parts = x_parts.size(part);
-          const T* const weights = packed_w + taps_h * taps_w * (c * outputs + k * count) + first * parts * count;
+          const int64_t k = x_parts.start(part), size = x_parts.size(part);
+          const T* const weights = packed_w + taps_h * taps_w * (c * outputs + k * count) + first * size * count;
           for (int64_t tw = 0; tw < taps_w; tw++) {
             const int64_t shift = tw * s.dilation[2] - s.pad[2];  // from a column of the outputs to one of x
             const int64_t begin = larger(0, -shift), end = smaller(width, columns - shift);
@@ -179,7 +179,7 @@ struct ConvMaxPoolGrad : PooledConv<T> {
             for (int64_t t = 0; t < tiles.parts; t++) {
               const int64_t q = begin + tiles.start(t);
               find_tile<kRows, kPixels>(count, tiles.size(t))(
-                  (last - first) * parts, weights + tw * taps_h * parts * count, dy_offset + k * taps_h,
+                  (last - first) * size, weights + tw * taps_h * size * count, dy_offset + k * taps_h,
                   source + q * kWide, to + c * plane + (row * columns + q + shift) * kWide, plane);
             }
           }
