@@ -27,7 +27,7 @@ export interface Addon {
   unwatch(id: number): void;
   sweep(out: Int32Array): number;
   trim(): void;
-  roomFor(bytes: number): boolean;
+  roomFor(bytes: number, host?: boolean): boolean;
   describe(): string;
   targets(): string[];
   target(): string;
@@ -170,7 +170,7 @@ export class NativeBackend implements Backend {
       unwatch: (id) => addon.unwatch(id),
       sweep: (out) => addon.sweep(out),
       trim: () => addon.trim(),
-      roomFor: (bytes) => addon.roomFor(bytes),
+      roomFor: (bytes, host) => addon.roomFor(bytes, host),
       heapBytes: () => getHeapStatistics().used_heap_size,
       ...(collect === undefined ? {} : { collect }),
     };

@@ -36,8 +36,11 @@ export interface MemoryHooks {
   sweep(out: Int32Array): number;
   /** Gives back to the system what the C library's allocator holds free. */
   trim(): void;
-  /** Whether the system would give so many bytes more, and have some left for V8: where V8 finds none it ends the process. */
-  roomFor(bytes: number): boolean;
+  /**
+   * Whether the system would give so many bytes more, and have some left for V8: where V8 finds none it ends the process; or,
+   * `host`, whether it would give them to V8.
+   */
+  roomFor(bytes: number, host?: boolean): boolean;
   /** Bytes of V8's heap that are in use. */
   heapBytes(): number;
   /**
@@ -144,9 +147,14 @@ let peak = 0;
 let tensors = 0;
 /** The system is asked again for room when there are so many. */
 let askedTensors = 0;
+/**
+ * Whether the system has refused memory since it was last asked. What the user then lets go of must be collected before V8
+ * takes the last of it for anything else, so the next tensor asks.
+ */
+let scarce = false;
 const askedEvery = 4096;
-/** So much that the addon leaves the larger of its reserves (native/runtime/room.h). */
-const roomBeside = 4 * 1024 * 1024;
+/** So much beside, unless memory has been refused already. */
+const roomBeside = 48 * 1024 * 1024;
 /** For each tensor what lists of them take while they grow, above all V8's of dead weak handles, in one piece. */
 const bytesOfLists = 256;
 let fresh = 0;
@@ -269,7 +277,7 @@ export function acquire(bytes: number, owner: object): Block {
  * library end the process where they get none. So it is asked whenever there are more tensors than ever before.
  */
 function askForTensors(): void {
-  const room = (): boolean => hooks?.roomFor(roomBeside + tensors * bytesOfLists) ?? true;
+  const room = (): boolean => hooks?.roomFor((scarce ? 0 : roomBeside) + tensors * bytesOfLists, true) ?? true;
   if (!room()) {
     giveBack();
     if (!room()) {
@@ -278,7 +286,8 @@ function askForTensors(): void {
       );
     }
   }
-  askedTensors = Math.max(askedTensors, tensors + askedEvery);
+  askedTensors = tensors + askedEvery;
+  scarce = false;
 }
 
 /** Makes `owner` the owner of a block: it counts as live until the owner is gone (a foreign block is then forgotten). */
@@ -563,6 +572,8 @@ export function giveBack(): void {
   hooks?.collect?.(true);
   hooks?.collect?.(true);
   hooks?.trim();
+  scarce = true;
+  askedTensors = 0;
 }
 
 function overLimit(capacity: number): MemoryLimitError {

@@ -16,13 +16,16 @@ napi_value trim(napi_env, napi_callback_info) {
   return nullptr;
 }
 
-// roomFor(bytes): boolean, whether the system would give so many and have some left for the host
+// roomFor(bytes, fresh?): boolean, whether the system would give so many and have some left for the host; unless they
+// must be fresh, what the C library holds free will do
 napi_value room_for_bytes(napi_env env, napi_callback_info info) {
-  const Arguments<1> arguments(env, info);
+  const Arguments<2> arguments(env, info);
   int64_t bytes;
   if (!integer_argument(env, arguments.value[0], "roomFor: bytes", 0, 0x1p53, &bytes)) return nullptr;
+  bool host = false;
+  napi_get_value_bool(env, arguments.value[1], &host);  // anything but true: false
   napi_value result = nullptr;
-  napi_get_boolean(env, room_for(bytes), &result);
+  napi_get_boolean(env, host ? room_for_host(bytes) : room_for(bytes), &result);
   return result;
 }
 

@@ -28,23 +28,22 @@ long pages_taken() {
   return pages;
 }
 
-}  // namespace
-
-bool room_to_map(int64_t bytes) { return bytes >= 0 && bytes <= kMost && can_map(bytes + reserve_beside(bytes)); }
-
-bool room_for(int64_t bytes) {
-  if (bytes < 0 || bytes > kMost) return false;
+// Whether the C library holds so many free.
+bool held_free(int64_t bytes) {
+  const long before = pages_taken();
   // Through a volatile pointer: a compiler may leave out an allocation that nobody uses.
   void* volatile memory = malloc(bytes > 0 ? bytes : 1);
-  if (!memory) return false;
-  const bool leaves_reserve = can_map(reserve_beside(bytes));
-  free(memory);
-  if (leaves_reserve) return true;
-  const long before = pages_taken();
-  memory = malloc(bytes > 0 ? bytes : 1);
   const bool was_there = memory && before > 0 && pages_taken() <= before;
   free(memory);
   return was_there;
 }
+
+}  // namespace
+
+bool room_to_map(int64_t bytes) { return bytes >= 0 && bytes <= kMost && can_map(bytes + reserve_beside(bytes)); }
+
+bool room_for(int64_t bytes) { return room_to_map(bytes) || (bytes >= 0 && bytes <= kMost && held_free(bytes)); }
+
+bool room_for_host(int64_t bytes) { return bytes >= 0 && bytes <= kMost && can_map(bytes + kReserve); }
 
 }  // namespace xcorr
