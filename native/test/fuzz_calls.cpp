@@ -341,6 +341,7 @@ int main(int argc, char** argv) {
   using namespace xcorr;
   const double seconds = argc > 1 ? atof(argv[1]) : 3;
   const uint64_t first = argc > 2 ? strtoull(argv[2], nullptr, 10) : 1;
+  set_thread_count(2);  // one would have no races
   signal(SIGALRM, hangs);
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_set_death_callback(say_seed);
