@@ -1,113 +1,148 @@
 #!/bin/sh
 # Native tests without Node:
-#   sh native/test/run.sh [plain|asan|tsan|neon] [rounds]
-# asan: AddressSanitizer and UndefinedBehaviorSanitizer. neon: cross-compiled, under qemu-aarch64, and its bits compared
-# with this machine's (if it has fma).
-#
-# The addon under a sanitizer, in a Node that is not: several environments at once, ended in the middle of everything
-# (environments.mjs):
+#   sh native/test/run.sh [plain|asan|tsan|neon] [full] [rounds]
 #   sh native/test/run.sh [asan|tsan] environments [seconds] [seed]
+# plain: the addon's own objects. asan: AddressSanitizer and UndefinedBehaviorSanitizer. tsan: ThreadSanitizer. neon:
+# cross-compiled, under qemu-aarch64, and its bits compared with this machine's (if it has fma). environments: the addon
+# under a sanitizer, in a Node that is not: several environments at once, ended in the middle of everything
+# (environments.mjs).
+#
+# Most of the time is the compiler's. So asan leaves out checks of the kernels' pointers (null, alignment, size of objects,
+# overflow), two fifths of it, which but for alignment find nothing that AddressSanitizer does not see as soon as they are
+# used; and it takes the addon's generic kernels, which are the same source as those of avx2 and avx512. `full` leaves out
+# nothing. In every mode it makes four times as many calls.
+#   XCORR_JOBS=4     compilations and tests at a time (as many as there are processors)
 set -e
 cd "$(dirname "$0")/../.."
 mode=${1:-plain}
-rounds=$2
+[ $# -gt 0 ] && shift
+full=
 environments=
-if [ "$rounds" = environments ]; then
-  environments=yes
-  seconds=${3:-20}
-  seed=${4:-1}
-  rounds=
-fi
+case $1 in
+  full) full=yes; shift ;;
+  environments) environments=yes; shift ;;
+esac
+given=$1
+jobs=${XCORR_JOBS:-$(nproc)}
 CXX=${CXX:-g++}
-runner=
-case $mode in
-  plain) flags="-O2"; rounds=${rounds:-40} ;;
-  asan) flags="-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"; rounds=${rounds:-15} ;;
-  tsan) flags="-O1 -g -fsanitize=thread"; rounds=${rounds:-5} ;;
-  neon) CXX=${CROSS_CXX:-aarch64-linux-gnu-g++}; flags="-O2"; runner="qemu-aarch64-static -L /usr/aarch64-linux-gnu"; rounds=${rounds:-10} ;;
-  *) echo "usage: $0 [plain|asan|tsan|neon] [rounds]" >&2; exit 2 ;;
-esac
-case $mode-$(uname -m) in
-  neon-*) targets="generic neon" ;;
-  *-x86_64) targets="generic avx2 avx512" ;;
-  *-aarch64) targets="generic neon" ;;
-  *) targets="generic" ;;
-esac
+CROSS_CXX=${CROSS_CXX:-aarch64-linux-gnu-g++}
 
-# build.json's flags of one name.
-flags_of() {
-  tr -d '\n' < native/build.json | sed 's/.*"'"$1"'": *\[\([^]]*\)\].*/\1/; s/[",]/ /g'
+# build.json's list of one name.
+list_of() {
+  tr -d '\n' < native/build.json | sed 's/.*"'"$1"'": *\[\([^]]*\)\].*/\1/; s/", *"/ /g; s/"//g'
 }
 
-build=build/test/$mode
-mkdir -p "$build"
-objects=
-compilers=
-for target in $targets; do
-  object=$build/$target.o
-  objects="$objects $object"
-  changed=$(find native/abi.h native/simd native/kernels native/targets native/build.json -newer "$object" 2>/dev/null | head -1 || true)
-  [ -f "$object" ] && [ -z "$changed" ] && continue
-  echo "compiling $target ($mode)"
-  $CXX $(flags_of xcorr_kernel_flags) $(flags_of xcorr_${target}_flags) $flags -DXCORR_TARGET="$target" \
-    -c native/targets/target.cpp -o "$object" &
-  compilers="$compilers $!"
-done
-for compiler in $compilers; do wait "$compiler"; done
-runtime=$(flags_of xcorr_runtime_sources)
+# build FOLDER "TARGETS" "TARGETS AS THE ADDON HAS THEM" "FLAGS OF OTHER KERNELS" "FLAGS" "PROGRAMS"
+build() {
+  echo "compiling for $1: $6"
+  make --silent --file native/test/Makefile --jobs "$jobs" OUT="build/test/$1" CXX="$compiler" TARGETS="$2" \
+    AS_BUILT="$3" MODE_KERNEL_FLAGS="$4" FLAGS="$5" PROGRAMS="$6" KERNEL_FLAGS="$(list_of xcorr_kernel_flags)" \
+    generic_FLAGS="$(list_of xcorr_generic_flags)" avx2_FLAGS="$(list_of xcorr_avx2_flags)" \
+    avx512_FLAGS="$(list_of xcorr_avx512_flags)" neon_FLAGS="$(list_of xcorr_neon_flags)" \
+    SOURCE_FLAGS="$(list_of xcorr_flags)" LINK_FLAGS="$(list_of xcorr_link_flags)" \
+    RUNTIME="$(list_of xcorr_runtime_sources)" ADDON="$(list_of xcorr_addon_sources)"
+}
+
+case $(uname -m) in
+  x86_64) targets="avx512 avx2 generic" ;;  # the one that compiles longest first
+  aarch64) targets="generic neon" ;;
+  *) targets="generic" ;;
+esac
+programs="parity convolution_check math_check fuzz_calls threads"
+[ "$environments" ] && programs=xcorr.node
+folder=$mode
+compiler=$CXX
+runner=
+math_targets=
+case $mode in
+  plain)
+    build "$folder" "$targets" "$targets" "" "-O2" "$programs"
+    rounds=40
+    ;;
+  asan)
+    flags="-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
+    checks="-fno-sanitize=null,alignment,object-size,pointer-overflow"
+    as_built=generic
+    [ "$targets" = generic ] && as_built=
+    if [ "$full" ]; then
+      folder=asan-full
+      checks=
+      as_built=
+    fi
+    build "$folder" "$targets" "$as_built" "$flags $checks" "$flags" "$programs"
+    rounds=15
+    ;;
+  tsan)
+    flags="-O1 -g1 -fsanitize=thread"
+    build "$folder" "$targets" "" "$flags" "$flags" "$programs"
+    rounds=5
+    ;;
+  neon)
+    compiler=$CROSS_CXX
+    runner="qemu-aarch64-static -L /usr/aarch64-linux-gnu"
+    # Under emulation only the functions of neon: generic has no fma and larger errors in far tails.
+    math_targets=neon
+    build "$folder" "neon generic" "" "-O2" "-O2" "parity convolution_check math_check"
+    rounds=10
+    ;;
+  *) echo "usage: $0 [plain|asan|tsan|neon] [full] [rounds]" >&2; exit 2 ;;
+esac
+folder=build/test/$folder
 
 if [ "$environments" ]; then
   case $mode in asan|tsan) ;; *) echo "environments: asan or tsan" >&2; exit 2 ;; esac
-  package=$build/package
+  package=$folder/package
+  rm -rf "$package"
   mkdir -p "$package/build/Release"
-  rm -rf "$package/dist"
   cp -r package.json dist "$package"
-  echo "compiling the addon ($mode)"
-  # shellcheck disable=SC2086
-  $CXX $(flags_of xcorr_flags) $flags -DNAPI_VERSION=8 -DBUILDING_NODE_EXTENSION -Inode_modules/node-api-headers/include \
-    $runtime $(flags_of xcorr_addon_sources) $objects -shared -rdynamic -pthread -Wl,-z,nodelete \
-    -o "$package/build/Release/xcorr.node"
+  cp "$folder/xcorr.node" "$package/build/Release"
   # Of Node itself neither leaks nor races are looked for.
   export ASAN_OPTIONS="detect_leaks=0:$ASAN_OPTIONS" TSAN_OPTIONS="ignore_noninstrumented_modules=1:$TSAN_OPTIONS"
   export UBSAN_OPTIONS="print_stacktrace=1:$UBSAN_OPTIONS"
   library=$($CXX -print-file-name=lib$mode.so)
-  exec env LD_PRELOAD="$library" node native/test/environments.mjs "$package" "$seconds" "$seed"
+  exec env LD_PRELOAD="$library" node native/test/environments.mjs "$package" "${given:-20}" "${2:-1}"
 fi
 
-echo "compiling the tests ($mode)"
-$CXX -std=c++20 -fno-rtti -Wall -Wextra $flags native/test/parity.cpp native/test/random_calls.cpp $runtime $objects \
-  -pthread -o "$build/parity"
-$CXX -std=c++20 -Wall -Wextra $flags native/test/threads.cpp native/runtime/threads.cpp native/runtime/runner.cpp \
-  native/runtime/answering.cpp native/runtime/processor.cpp native/runtime/cpu.cpp native/runtime/turns.cpp \
-  -pthread -o "$build/threads"
-$CXX -std=c++20 -Wall -Wextra $flags native/test/math_check.cpp $objects -o "$build/math_check"
-$CXX -std=c++20 -Wall -Wextra $flags native/test/convolution_check.cpp $objects -pthread -o "$build/convolution_check"
+[ "$full" ] && rounds=$((rounds * 4))
+rounds=${given:-$rounds}
 
-if [ "$mode" != neon ]; then
-  $CXX -std=c++20 -fno-rtti -Wall -Wextra $flags -Inode_modules/node-api-headers/include native/test/fuzz_calls.cpp \
-    native/test/random_calls.cpp native/addon/record.cpp $runtime $objects -pthread -o "$build/fuzz_calls"
-fi
-
+# Everything at once, `jobs` at a time, the longest first; parity and convolutions in parts with seeds of their own. A
+# part's output comes whole. Fixed seeds, so that CI repeats.
+half=$(((rounds + 1) / 2))
+cases=$((half * 8))
+list=$folder/list.txt
+{
+  echo "$runner $folder/parity $half 1"
+  echo "$runner $folder/parity $half 2"
+  echo "$runner $folder/convolution_check $cases 1"
+  echo "$runner $folder/convolution_check $cases $((cases + 1))"
+  if [ "$mode" = neon ]; then
+    echo "$runner $folder/parity --hash > $folder/hashes.txt"
+  else
+    echo "$folder/threads"
+    echo "$folder/fuzz_calls 5"
+  fi
+  echo "$runner $folder/math_check $((rounds * 200)) 1 $math_targets"
+} > "$list"
 status=0
-if [ "$mode" != neon ]; then
-  "$build/threads" || status=1
-  "$build/fuzz_calls" 5 || status=1
-fi
-# A fixed seed, so that CI repeats. Under emulation only the neon functions: generic has no fma and larger errors in far tails.
-math_targets=
-[ "$mode" = neon ] && math_targets=neon
-$runner "$build/math_check" $((rounds * 200)) 1 $math_targets || status=1
-$runner "$build/convolution_check" $((rounds * 8)) 1 || status=1
-$runner "$build/parity" "$rounds" || status=1
+# shellcheck disable=SC2016
+xargs -P "$jobs" -I{} sh -c '
+  output=$0.$$
+  status=0
+  { {} ; } > "$output" 2>&1 || { status=1; echo "FAILED: {}" >> "$output"; }
+  cat "$output"
+  rm "$output"
+  exit $status' "$folder/output" < "$list" || status=1
+
 if [ "$mode" = neon ] && grep -q ' fma ' /proc/cpuinfo 2>/dev/null; then
-  sh "$0" plain 1 > "$build/plain.log" || { cat "$build/plain.log"; status=1; }
-  build/test/plain/parity --hash > "$build/here.txt"
-  $runner "$build/parity" --hash > "$build/neon.txt"
-  if cmp -s "$build/here.txt" "$build/neon.txt"; then
-    echo "neon and this machine give the same bits: $(wc -l < "$build/neon.txt") hashes of kernel and type"
+  compiler=$CXX
+  build plain "$targets" "$targets" "" "-O2" parity
+  build/test/plain/parity --hash > build/test/plain/hashes.txt
+  if cmp -s "$folder/hashes.txt" build/test/plain/hashes.txt; then
+    echo "neon and this machine give the same bits: $(wc -l < "$folder/hashes.txt") hashes of kernel and type"
   else
     echo "FAILED: neon and this machine give different bits:"
-    diff "$build/here.txt" "$build/neon.txt" || true
+    diff build/test/plain/hashes.txt "$folder/hashes.txt" || true
     status=1
   fi
 fi
