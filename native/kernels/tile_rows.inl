@@ -103,7 +103,10 @@ struct TileRows {
       if (runs == Runs::whole) {
         if (i < rows[p][0]) store(y + low, finish(pixels[p], low, low + kLanes / 2));
       } else if (i < rows[p][1]) {
-        store_halves<kLanes>(y + low, y + high, finish(pixels[p], low, high));
+        // The first run may be an image's last tiles, of which fewer rows exist: then its half goes nowhere.
+        alignas(64) float nowhere[kLanes];
+        const bool both = i < rows[p][0];
+        store_halves<kLanes>(both ? y + low : nowhere, y + high, finish(pixels[p], both ? low : high, high));
       } else if (i < rows[p][0]) {
         store_partial(y + low, finish(pixels[p], low, low), kLanes / 2);
       }
