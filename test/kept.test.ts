@@ -115,6 +115,8 @@ describe.skipIf(nativeTargets.length === 0)("weights kept between calls", () => 
   for (const [batch, channels, outputs, height, width, options] of [
     [1, 256, 256, 14, 14, { padding: 1 }],
     [1, 192, 200, 7, 7, { padding: 1 }],
+    [1, 256, 128, 8, 8, { padding: 1 }],
+    [1, 192, 200, 16, 16, { padding: 1 }],
     [2, 192, 171, 7, 6, { padding: 2 }],
     [1, 200, 170, 13, 15, {}],
     [1, 512, 384, 14, 13, { padding: 1, groups: 2 }],

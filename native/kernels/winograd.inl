@@ -76,7 +76,8 @@ struct Winograd {
     int vectors;  // with tiles
     int runs[kVectors];
     TileRun run[kVectors][kLanes];
-    Rows rows[kVectors];  // where they are read by rows
+    bool in_rows;  // else in one of the ways below
+    Rows rows[kVectors];
     // For transform_input_pieces, tiles in their own order: where the rows of samples start, the row next to it for one
     // outside; the lowest and highest of what is loaded; which vectors of samples lie together; which points are
     // masked.
@@ -96,7 +97,8 @@ struct Winograd {
     const int64_t an_image = tiles_h * tiles_w, first = panel * kColumns;
     p.image = first / an_image;
     p.vectors = int(ceil_div(smaller(kColumns, tiles - first), kLanes));
-    if (by_rows != Runs::none && !in_order) {
+    p.in_rows = by_rows != Runs::none && !in_order;
+    if (p.in_rows) {
       for (int i = 0; i < p.vectors; i++) p.rows[i].locate(grid, by_rows, by_rows, first + i * kLanes, p.image, true);
       return;
     }
@@ -290,11 +292,11 @@ struct Winograd {
     const float* x = conv.x + p.image * conv.x_image() + (group * conv.in_channels + from) * plane;
     for (int64_t c = from; c < to; c++, x += plane) {
       float* const v_channel = v_panel + c * pitch;
-      for (int i = 0; by_rows == Runs::whole && i < p.vectors; i++)
+      for (int i = 0; p.in_rows && by_rows == Runs::whole && i < p.vectors; i++)
         transform_input_rows<false>(p.rows[i], x, v_channel + i * kLanes, stride);
-      for (int i = 0; by_rows == Runs::halves && i < p.vectors; i++)
+      for (int i = 0; p.in_rows && by_rows == Runs::halves && i < p.vectors; i++)
         transform_input_rows<true>(p.rows[i], x, v_channel + i * kLanes, stride);
-      if (by_rows != Runs::none) continue;
+      if (p.in_rows) continue;
       if constexpr (kTile == 4)
         if (p.in_pieces && x + p.low >= conv.x && x + p.high <= conv.x + conv.batch * conv.x_image()) {
           transform_input_pieces(p, x, c + 1 < to ? plane : 0, v_channel, stride);
