@@ -10,7 +10,7 @@ namespace xcorr {
 namespace {
 
 template <class T>
-constexpr int kTileColumns = Simd<T>::tile_vectors* Simd<T>::lanes;
+constexpr int kTileColumns = Simd<T>::tile_vectors * Simd<T>::lanes;
 
 // `count` things in `parts` parts whose sizes differ by at most one, the larger ones first.
 struct Split {
@@ -62,7 +62,7 @@ struct TileEnd {
 // taken evenly or not at all: one that is mispredicted costs as much as three terms. Evenly too because the core waits
 // for about 16 lines at a time: the tile's own, out of the second-level cache, stand in line with those out of memory.
 template <class T>
-constexpr int kAheadTerms = Simd<T>::tile_rows* Simd<T>::tile_vectors >= 20 ? 2 : 4;  // 24 fma or more
+constexpr int kAheadTerms = Simd<T>::tile_rows * Simd<T>::tile_vectors >= 20 ? 2 : 4;  // 24 fma or more
 template <class T>
 struct Ahead {
   const T* line = nullptr;
