@@ -79,26 +79,26 @@ void Runner::run() {
 #if defined(__linux__)
   prctl(PR_SET_NAME, "xcorr programs", 0, 0, 0);
 #endif
+  int giver = -1;
   pthread_mutex_lock(&mutex_);
   while (!stop_) {
     if (!waiting_.first) {
       pthread_cond_wait(&changed_, &mutex_);
-      const int giver = giver_;
-      pthread_mutex_unlock(&mutex_);
-      leave_processor(giver, -1);  // who gave the work has more to do than wait for its end
-      pthread_mutex_lock(&mutex_);
+      giver = giver_;
       continue;
     }
     Work* work = waiting_.pop();
     pthread_mutex_unlock(&mutex_);
     begin_turn();
+    leave_processor(giver, -1);  // who gave the work has more to do than wait for its end
+    giver = -1;
     compute_(work, stop_);
-    end_turn();
     pthread_mutex_lock(&mutex_);
     finished_.push(work);
     pthread_mutex_unlock(&mutex_);
     done_(receiver_);
-    make_way(true);  // who is told wakes, maybe here
+    end_turn();                              // as the last, so that the next one finds this processor free
+    if (!all_turns_taken()) make_way(true);  // who is told wakes, maybe here
     pthread_mutex_lock(&mutex_);
   }
   alive_ = false;

@@ -267,7 +267,7 @@ void close_gate() {
 
 void parallel(int64_t tasks, void (*task)(void* state, int64_t index), void* state) {
   const int threads = thread_count();
-  if (tasks <= 1 || threads <= 1 || inside || busy.exchange(true, std::memory_order_acquire)) {
+  if (tasks <= 1 || threads <= 1 || inside || all_turns_taken() || busy.exchange(true, std::memory_order_acquire)) {
     const bool counts = !inside && tasks > 1 && threads > 1;
     if (counts) begin_aside();
     for (int64_t i = 0; i < tasks; i++) task(state, i);

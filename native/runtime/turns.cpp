@@ -23,10 +23,10 @@ struct Waiter {
 };
 
 pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-// Guarded by the mutex: those who wait, in order, and how many have a turn.
+// Guarded by the mutex: those who wait, in order, and how many have a turn (read without it, too).
 Waiter* first = nullptr;
 Waiter** last = &first;
-int computing = 0;
+std::atomic<int> computing{0};
 std::atomic<bool> somebody_waits{false};
 thread_local bool has_turn = false;
 thread_local int64_t since = 0;
@@ -49,11 +49,9 @@ void give_turns() {
   somebody_waits.store(first != nullptr, std::memory_order_relaxed);
 }
 
-}  // namespace
-
-void begin_turn() {
+// With the mutex, which it leaves unlocked: in one go, as whoever is woken may take this thread's processor at once.
+void wait_for_turn() {
   Waiter waiter;
-  pthread_mutex_lock(&mutex);
   *last = &waiter;
   last = &waiter.next;
   give_turns();
@@ -61,6 +59,13 @@ void begin_turn() {
   pthread_mutex_unlock(&mutex);
   has_turn = true;
   since = nanoseconds();
+}
+
+}  // namespace
+
+void begin_turn() {
+  pthread_mutex_lock(&mutex);
+  wait_for_turn();
 }
 
 void end_turn() {
@@ -73,9 +78,12 @@ void end_turn() {
 
 void pass_turn() {
   if (!has_turn || !somebody_waits.load(std::memory_order_relaxed) || nanoseconds() - since < kTurn) return;
-  end_turn();
-  begin_turn();
+  pthread_mutex_lock(&mutex);
+  computing--;
+  wait_for_turn();
 }
+
+bool all_turns_taken() { return computing.load(std::memory_order_relaxed) >= most_computing(); }
 
 void forget_turns() {
   first = nullptr;

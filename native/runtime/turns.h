@@ -12,6 +12,9 @@ void end_turn();
 // been long enough to be worth what a change costs. Nothing on threads that have no turn.
 void pass_turn();
 
+// Whether threads that have a turn fill the processors, so that helpers would only take them from each other.
+bool all_turns_taken();
+
 // In a child after fork, where none of these threads is.
 void forget_turns();
 
