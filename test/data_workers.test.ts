@@ -85,8 +85,8 @@ describe("loaders with worker threads", () => {
     for (let epoch = 0; epoch < 3; epoch++) for await (const [t] of loader) brought.push(t!.item());
     await loader.close();
     expect(brought.length).toBe(150);
-    // The first come before the data set is there to look; all it has seen brought memory.
-    expect(brought).not.toContain(0);
+    // The first, of each worker as many as it makes ahead, have no memory to bring.
+    expect(brought.slice(6)).not.toContain(0);
     expect(brought.filter((bytes) => bytes >= 4).length).toBeGreaterThan(130);
   });
 

@@ -111,9 +111,11 @@ describe("microBatch", () => {
   });
 
   it("takes requests back, alone or while their batch computes", async () => {
+    let finish = (): void => {};
+    const finished = new Promise<void>((resolve) => (finish = resolve));
     const predict = microBatch(
       async (x) => {
-        await sleep(10);
+        await finished;
         return x.mul(2);
       },
       { maxBatch: 3, maxDelay: 5 },
@@ -130,6 +132,7 @@ describe("microBatch", () => {
     computes.abort(new Error("gone while computing"));
     await sleep(1);
     waits.abort(new Error("gone"));
+    finish();
     const answers = await all;
     expect(answers.map((a) => a.status)).toEqual(["rejected", "rejected", "fulfilled", "rejected"]);
     await expect(predict(tensor([1]), { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);

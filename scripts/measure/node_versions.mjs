@@ -4,7 +4,7 @@
 //
 //   node scripts/measure/node_versions.mjs [--version 24]     default: this Node and all of the others
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -18,6 +18,7 @@ const { version: only } = numbersFromArguments({ version: 0 });
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const vitest = join(dirname(createRequire(import.meta.url).resolve("vitest/package.json")), "vitest.mjs");
 const folder = mkdtempSync(join(tmpdir(), "xcorr-nodes-"));
+chmodSync(folder, 0o755); // a test of refused threads runs as another user
 
 /** @param {string} name @param {string} node */
 async function run(name, node) {
