@@ -24,21 +24,12 @@ export {
   tanhshrink,
   threshold,
 } from "../ops/activation.js";
-export {
-  adaptiveAvgPool1d,
-  adaptiveAvgPool2d,
-  adaptiveAvgPool3d,
-  adaptiveMaxPool1d,
-  adaptiveMaxPool2d,
-  adaptiveMaxPool3d,
-  type AdaptiveMaxPoolOptions,
-  type OutputSize,
-} from "../ops/adaptive_pool.js";
-export { avgPool1d, avgPool2d, avgPool3d, type AvgPoolOptions } from "../ops/avg_pool.js";
+export * from "../ops/adaptive_pool.js";
+export * from "../ops/avg_pool.js";
 export { conv1d, conv2d, conv3d } from "../ops/conv.js";
 export { convTranspose1d, convTranspose2d, convTranspose3d } from "../ops/conv_transpose.js";
 export { crossEntropy } from "../ops/cross_entropy.js";
-export { alphaDropout, dropout, dropout1d, dropout2d, dropout3d, type DropoutOptions } from "../ops/dropout.js";
+export * from "../ops/dropout.js";
 export { embedding, oneHot } from "../ops/embedding.js";
 export { localResponseNorm } from "../ops/local_response_norm.js";
 export {
@@ -58,16 +49,7 @@ export {
   softMarginLoss,
   xlogy,
 } from "../ops/loss.js";
-export {
-  cosineEmbeddingLoss,
-  cosineSimilarity,
-  multiLabelMarginLoss,
-  multiMarginLoss,
-  nllLoss,
-  pairwiseDistance,
-  tripletMarginLoss,
-  type TripletOptions,
-} from "../ops/loss_distance.js";
+export * from "../ops/loss_distance.js";
 export { lpPool1d, lpPool2d, lpPool3d } from "../ops/lp_pool.js";
 export { linear } from "../ops/matmul.js";
 export { maxPool1d, maxPool2d, maxPool3d, type MaxPoolOptions } from "../ops/max_pool.js";
@@ -76,5 +58,5 @@ export { pad } from "../ops/pad.js";
 export { channelShuffle, pixelShuffle, pixelUnshuffle } from "../ops/shuffle.js";
 export { logSoftmax, softmax, softmin } from "../ops/softmax.js";
 export { fold, unfold } from "../ops/unfold.js";
-export { maxUnpool1d, maxUnpool2d, maxUnpool3d, type MaxUnpoolOptions } from "../ops/unpool.js";
+export * from "../ops/unpool.js";
 export { interpolate, upsample } from "../ops/upsample.js";

@@ -33,14 +33,9 @@ struct Program : Work {
 
 // The records of a Float64Array; false after throwing.
 bool read_program(napi_env env, napi_value value, Program* program) {
-  napi_typedarray_type type;
   size_t length;
   void* data;
-  if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok ||
-      type != napi_float64_array) {
-    throw_type_error(env, "a program is a Float64Array");
-    return false;
-  }
+  if (!typed_array(env, value, napi_float64_array, "a program is a Float64Array", &data, &length)) return false;
   Text error;
   if (!read_records(*program->environment, static_cast<const double*>(data), (int64_t)length, &program->records,
                     &error)) {
@@ -59,14 +54,11 @@ bool read_program(napi_env env, napi_value value, Program* program) {
 bool read_needs(napi_env env, napi_value value, Program* program) {
   napi_valuetype given;
   if (napi_typeof(env, value, &given) == napi_ok && given == napi_undefined) return true;
-  napi_typedarray_type type;
   size_t length;
   void* data;
-  if (napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) != napi_ok ||
-      type != napi_float64_array) {
-    throw_type_error(env, "the tickets of the programs that a program needs are a Float64Array");
+  if (!typed_array(env, value, napi_float64_array,
+                   "the tickets of the programs that a program needs are a Float64Array", &data, &length))
     return false;
-  }
   const double* const tickets = static_cast<const double*>(data);
   for (const HeldOutcome& each : program->environment->outcomes)
     if (std::find(tickets, tickets + length, each->ticket) != tickets + length) program->needs.push_back(each);

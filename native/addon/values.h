@@ -44,6 +44,16 @@ inline bool integer_argument(napi_env env, napi_value value, const char* what, d
   return false;
 }
 
+// The elements of a typed array of the type `wanted`; false after throwing `message`.
+inline bool typed_array(napi_env env, napi_value value, napi_typedarray_type wanted, const char* message, void** data,
+                        size_t* length) {
+  napi_typedarray_type type;
+  if (napi_get_typedarray_info(env, value, &type, length, data, nullptr, nullptr) == napi_ok && type == wanted)
+    return true;
+  throw_type_error(env, message);
+  return false;
+}
+
 inline napi_value number(napi_env env, double value) {
   napi_value result = nullptr;
   napi_create_double(env, value, &result);

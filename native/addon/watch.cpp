@@ -88,12 +88,10 @@ napi_value unwatch(napi_env env, napi_callback_info info) {
 napi_value sweep(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Environment* environment = arguments.environment;
-  napi_typedarray_type type;
   size_t length;
   void* data;
-  if (napi_get_typedarray_info(env, arguments.value[0], &type, &length, &data, nullptr, nullptr) != napi_ok ||
-      type != napi_int32_array)
-    return throw_type_error(env, "sweep takes an Int32Array");
+  if (!typed_array(env, arguments.value[0], napi_int32_array, "sweep takes an Int32Array", &data, &length))
+    return nullptr;
   if (canary_lives(env, environment)) return number(env, 0);
   int32_t* out = static_cast<int32_t*>(data);
   size_t found = 0;

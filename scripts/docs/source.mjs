@@ -148,7 +148,7 @@ export function declarations(file) {
 /** The files that lib/ops/index.ts exports, as names such as "ops/conv.ts". @returns {string[]} */
 export function exportedOpFiles() {
   const index = readFileSync(new URL("ops/index.ts", lib), "utf8");
-  return [...index.matchAll(/^export \{[^}]*\} from "\.\/(\w+)\.js";$/gm)].map((m) => `ops/${m[1]}.ts`);
+  return [...index.matchAll(/^export (?:\*|\{[^}]*\}) from "\.\/(\w+)\.js";$/gm)].map((m) => `ops/${m[1]}.ts`);
 }
 
 /** The names that lib/index.ts exports from a file of its own choice, types left out. @returns {{ file: string, name: string }[]} */
